@@ -1,0 +1,109 @@
+//! What the tester asks of whoever answers traces.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::handle::{ContextId, TokenId, Value, VariableId};
+use crate::operation::Step;
+use crate::outcome::Answer;
+use crate::version::Version;
+
+/// Who an engine is, for summaries and for the provenance of counterexamples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The engine's name on the command line.
+    pub name: String,
+    /// Its version, as it tells it.
+    pub version: String,
+}
+
+/// How often a run records the whole observable state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observe {
+    /// After every step: slow, and the first difference is where it arose.
+    EveryStep,
+    /// After every so many steps, and after the last.
+    Every(usize),
+}
+
+impl Observe {
+    /// Whether the state is recorded after step `index` of `count`.
+    #[must_use]
+    pub fn after(self, index: usize, count: usize) -> bool {
+        match self {
+            Self::EveryStep => true,
+            Self::Every(interval) => index + 1 == count || (index + 1).is_multiple_of(interval.max(1)),
+        }
+    }
+}
+
+/// The bindings of one context, in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedContext {
+    /// The context.
+    pub context: ContextId,
+    /// Its variables and their values.
+    pub bindings: Vec<(VariableId, Value)>,
+}
+
+/// The attributes of one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObservedToken {
+    /// The token.
+    pub token: TokenId,
+    /// Its variable.
+    pub variable: VariableId,
+    /// Its old value; `MISSING` also where there was none, as Python shows it.
+    pub old_value: Value,
+    /// Whether it has been used.
+    pub used: bool,
+}
+
+/// Every context and token that the trace still holds, old snapshots included, by ascending handle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The contexts.
+    pub contexts: Vec<ObservedContext>,
+    /// The tokens.
+    pub tokens: Vec<ObservedToken>,
+}
+
+/// What an engine answered to a trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// One answer a step.
+    pub answers: Vec<Answer>,
+    /// The recorded states, each with the index of the step before it.
+    pub observations: Vec<(usize, Observation)>,
+}
+
+/// An engine could not answer a trace at all.
+#[derive(Debug, Error)]
+#[error("engine `{engine}` could not run the trace: {reason}")]
+pub struct EngineError {
+    /// The engine's name.
+    pub engine: String,
+    /// What happened.
+    pub reason: String,
+}
+
+/// An implementation of the rules that answers traces.
+///
+/// An engine is handed whole traces, not single steps, because `Context.run` is a call: an engine
+/// that nests it for real continues the trace inside the callable.
+pub trait Engine {
+    /// The engine's name and version.
+    fn identity(&self) -> Identity;
+
+    /// The Python version whose rules the engine follows; traces that require a newer one are not
+    /// given to it.
+    fn python_version(&self) -> Version;
+
+    /// Answers every step in order, from a fresh state.
+    ///
+    /// # Errors
+    ///
+    /// If the engine itself fails; an exception that an operation raises is an answer.
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError>;
+}

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod engine;
+mod handle;
+mod load;
+mod operation;
+mod outcome;
+mod rule;
+mod trace;
+mod validate;
+mod version;
+
+pub use engine::{
+    Engine, EngineError, Identity, ObservedContext, ObservedToken, Observation, Observe, Run,
+};
+pub use handle::{
+    ContextId, Handle, HandleError, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value,
+    ValueId, VariableId, WatcherId,
+};
+pub use load::{FORMAT_VERSION, LoadError, MAX_TRACE_BYTES, load_trace, parse_trace};
+pub use operation::{Action, Equality, Operation, Step};
+pub use outcome::{Answer, CacheEntry, CurrentContext, Error, Event, Exception, Outcome};
+pub use rule::{Rule, RuleSet, UnknownRule};
+pub use trace::{Provenance, Requirements, Trace};
+pub use validate::{Problem, validate_steps};
+pub use version::{Version, VersionError};
