@@ -1,0 +1,120 @@
+//! The objects of the model, and the tables that name them.
+
+use std::collections::BTreeMap;
+
+use contextvars_spec::{
+    CacheEntry, ContextId, Equality, IteratorId, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,
+};
+
+use crate::bindings::Bindings;
+
+/// A context's index; contexts are never removed, only forgotten.
+pub(crate) type ContextIndex = usize;
+
+#[derive(Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: Box<str>,
+    pub(crate) default: Option<Value>,
+    pub(crate) hash: i64,
+    pub(crate) place: u64,
+    pub(crate) cache: Option<CacheEntry>,
+    /// Whether the trace still holds it.
+    pub(crate) held: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    pub(crate) context: ContextIndex,
+    pub(crate) variable: VariableId,
+    pub(crate) old_value: Option<Value>,
+    pub(crate) used: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    pub(crate) bindings: Bindings,
+    pub(crate) previous: Option<ContextIndex>,
+    pub(crate) entered: bool,
+    /// The trace's name of it, while the trace holds it.
+    pub(crate) name: Option<ContextId>,
+}
+
+/// An open `Context.run`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) context: ContextIndex,
+    pub(crate) name: ContextId,
+}
+
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) current: Option<ContextIndex>,
+    pub(crate) context_ver: u64,
+    pub(crate) frames: Vec<Frame>,
+}
+
+impl Thread {
+    /// THREAD-1, VER-1.
+    pub(crate) fn new() -> Self {
+        Self { current: None, context_ver: 1, frames: Vec::new() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Keys,
+    Values,
+    Items,
+}
+
+#[derive(Debug)]
+pub(crate) struct Iterator {
+    pub(crate) view: View,
+    /// The bindings at its creation (ITER-5).
+    pub(crate) items: Vec<(VariableId, Value)>,
+    pub(crate) next: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watcher {
+    pub(crate) name: WatcherId,
+}
+
+/// Everything there is.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    pub(crate) values: BTreeMap<ValueId, Equality>,
+    pub(crate) variables: BTreeMap<VariableId, Variable>,
+    pub(crate) tokens: BTreeMap<TokenId, Token>,
+    pub(crate) contexts: Vec<Context>,
+    pub(crate) names: BTreeMap<ContextId, ContextIndex>,
+    pub(crate) iterators: BTreeMap<IteratorId, Iterator>,
+    pub(crate) references: BTreeMap<ReferenceId, (ContextId, ContextIndex)>,
+    pub(crate) threads: BTreeMap<ThreadId, Thread>,
+    pub(crate) watchers: [Option<Watcher>; 8],
+}
+
+impl Objects {
+    pub(crate) fn add_context(&mut self, context: Context) -> ContextIndex {
+        self.contexts.push(context);
+        self.contexts.len() - 1
+    }
+
+    /// Whether anything still leads to the context (CONTEXT-5, TOKEN-13): the trace, a token, or a
+    /// thread's current context, open calls and what was current before.
+    pub(crate) fn is_alive(&self, context: ContextIndex) -> bool {
+        let named = self.names.values().copied();
+        let tokens = self.tokens.values().map(|token| token.context);
+        let threads = self.threads.values().flat_map(|thread| {
+            thread.current.into_iter().chain(thread.frames.iter().map(|frame| frame.context))
+        });
+        let mut pending: Vec<_> = named.chain(tokens).chain(threads).collect();
+        let mut seen = vec![false; self.contexts.len()];
+        while let Some(index) = pending.pop() {
+            if !std::mem::replace(&mut seen[index], true) {
+                pending.extend(self.contexts[index].previous);
+            }
+        }
+        seen[context]
+    }
+}
