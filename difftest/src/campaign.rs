@@ -1,0 +1,241 @@
+//! A run of many generated traces.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use contextvars_spec::{Engine, EngineError, Identity, Observe, Provenance, RuleSet, Step, Trace, Version};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use thiserror::Error;
+
+use crate::engines::Unavailable;
+use crate::generate::{Genome, Grown, genomes, grow};
+use crate::lockstep::{self, Divergence};
+use crate::{save, shrink};
+
+/// How many steps a trace grows to at the most, before it looks at everything. Longer traces meet
+/// few further situations and shrink more slowly; shorter ones build too little state.
+pub const LENGTH: usize = 160;
+
+/// How many steps lie between two observations of the whole state: a fault is located again by the
+/// shrinker, so that here it is only to be noticed.
+pub const OBSERVE: Observe = Observe::Every(64);
+
+/// How many times proptest's own shrinking is tried before delta debugging takes over.
+const PROPTEST_ATTEMPTS: usize = 200;
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    /// After so many cases.
+    Cases(u64),
+    /// After so much time.
+    Elapsed(Duration),
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// When to end.
+    pub until: Until,
+    /// The seed: the same seed generates the same cases, in whatever number of jobs.
+    pub seed: u64,
+    /// How many threads work on cases.
+    pub jobs: usize,
+    /// Where counterexamples go.
+    pub out: PathBuf,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// How many traces ran.
+    pub cases: u64,
+    /// How many operations they had.
+    pub operations: u64,
+    /// The rules that they exercised.
+    pub rules: RuleSet,
+    /// Who took part, with versions.
+    pub engines: Vec<Identity>,
+    /// How many traces an engine was left out of, since they require a newer Python.
+    pub left_out: BTreeMap<String, u64>,
+    /// The counterexamples: signature and file.
+    pub found: BTreeMap<String, PathBuf>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+}
+
+/// A run could not be carried out.
+#[derive(Debug, Error)]
+pub enum CampaignError {
+    /// An engine does not start.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// An engine failed on a trace.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A counterexample cannot be saved.
+    #[error("cannot save a counterexample in `{}`: {source}; name another folder with `--out`", folder.display())]
+    Save {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Makes the engines of a worker; the first is the one that the others are held to.
+pub type MakeEngines<'a> = &'a (dyn Fn() -> Result<Vec<Box<dyn Engine>>, Unavailable> + Sync);
+
+/// Runs generated traces on the engines until the plan, or `interrupt`, says to end.
+///
+/// `progress` is told the cases and operations so far, after every case.
+///
+/// # Errors
+///
+/// If an engine fails or a counterexample cannot be saved.
+pub fn run(plan: &Plan, engines: MakeEngines<'_>, interrupt: &AtomicBool, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Outcome, CampaignError> {
+    let started = Instant::now();
+    let next = AtomicU64::new(0);
+    let total = Mutex::new(Outcome::default());
+    let work = || -> Result<(), CampaignError> {
+        let mut engines = engines()?;
+        let identities: Vec<_> = engines.iter().map(|engine| engine.identity()).collect();
+        let python = engines.iter().map(|engine| engine.python_version()).min().unwrap_or(Version::V3_14);
+        let strategy = genomes(LENGTH, python);
+        let mut own = Outcome::default();
+        loop {
+            let case = next.fetch_add(1, Ordering::Relaxed);
+            let over = match plan.until {
+                Until::Cases(cases) => case >= cases,
+                Until::Elapsed(limit) => started.elapsed() >= limit,
+            };
+            if over || interrupt.load(Ordering::Relaxed) {
+                break;
+            }
+            let grown = run_case(plan, case, &strategy, &mut engines, &mut own)?;
+            own.cases += 1;
+            own.operations += grown.steps.len() as u64;
+            own.rules.extend(&grown.rules);
+            progress(1, grown.steps.len() as u64);
+        }
+        let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        total.cases += own.cases;
+        total.operations += own.operations;
+        total.rules.extend(&own.rules);
+        total.engines = identities;
+        total.found.extend(own.found);
+        for (name, count) in own.left_out {
+            *total.left_out.entry(name).or_default() += count;
+        }
+        Ok(())
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..plan.jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+    });
+    for result in results {
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    }
+    let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    total.elapsed = started.elapsed();
+    total.interrupted = interrupt.load(Ordering::Relaxed);
+    Ok(total)
+}
+
+fn runner(seed: u64, case: u64) -> TestRunner {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    // Never all zero, which XorShift has no successor for.
+    bytes[8..].copy_from_slice(&(case.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::XorShift, &bytes))
+}
+
+fn run_case(
+    plan: &Plan,
+    case: u64,
+    strategy: &impl Strategy<Value = Genome>,
+    engines: &mut [Box<dyn Engine>],
+    own: &mut Outcome,
+) -> Result<Grown, CampaignError> {
+    let mut runner = runner(plan.seed, case);
+    // The strategy filters nothing, so that a tree can always be made.
+    let Ok(mut tree) = strategy.new_tree(&mut runner) else { unreachable!("the strategy of genomes rejects nothing") };
+    let genome = tree.current();
+    let grown = grow(&genome, OBSERVE);
+    let known = (engines.first().map(|engine| engine.identity().name).as_deref() == Some("reference")).then(|| grown.run.clone());
+    let ran = lockstep::run(engines, &grown.steps, OBSERVE, known)?;
+    for identity in ran.left_out {
+        *own.left_out.entry(identity.name).or_default() += 1;
+    }
+    if let Some(divergence) = ran.divergence {
+        let steps = shrink_genome(&mut tree, &divergence, engines).unwrap_or_else(|| grown.steps.clone());
+        let (steps, divergence) = minimize(&steps, divergence, engines);
+        let mut trace = counterexample(steps, &divergence, engines);
+        if let Some(provenance) = &mut trace.provenance {
+            provenance.seed = Some(plan.seed);
+            provenance.case = Some(case);
+            provenance.settings = Some(format!("{:?}", genome.settings));
+        }
+        let signature = divergence.signature();
+        let path = save::path_of(&plan.out, &signature);
+        save::write(&path, &trace).map_err(|source| CampaignError::Save { folder: plan.out.clone(), source })?;
+        own.found.insert(signature, path);
+    }
+    Ok(grown)
+}
+
+/// Whether the same engine still differs, after every step. An engine that fails shows nothing.
+fn diverges(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Divergence> {
+    let ran = lockstep::run(engines, steps, Observe::EveryStep, None).ok()?;
+    ran.divergence.filter(|divergence| divergence.right.name == like.right.name)
+}
+
+/// Proptest's shrinking, on settings and genes: coarse, quick, and blind to what steps mean.
+fn shrink_genome(tree: &mut impl ValueTree<Value = Genome>, like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Vec<Step>> {
+    let mut best = None;
+    let mut moved = tree.simplify();
+    for _ in 0..PROPTEST_ATTEMPTS {
+        if !moved {
+            break;
+        }
+        let steps = grow(&tree.current(), Observe::Every(usize::MAX)).steps;
+        moved = if diverges(&steps, like, engines).is_some() {
+            best = Some(steps);
+            tree.simplify()
+        } else {
+            tree.complicate()
+        };
+    }
+    best
+}
+
+/// Delta debugging, and the divergence that is left at the end of it.
+pub fn minimize(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {
+    let steps = shrink::shrink(steps, &mut |steps| diverges(steps, &divergence, engines).is_some());
+    let left = diverges(&steps, &divergence, engines).unwrap_or(divergence);
+    (steps, left)
+}
+
+/// The trace of a counterexample, with its provenance.
+#[must_use]
+pub fn counterexample(steps: Vec<Step>, divergence: &Divergence, engines: &[Box<dyn Engine>]) -> Trace {
+    let title = format!("`{}` differs from `{}`: {}", divergence.right.name, divergence.left.name, divergence.difference.text);
+    let mut trace = Trace::new(title, steps);
+    trace.provenance = Some(Provenance {
+        seed: None,
+        case: None,
+        settings: None,
+        engines: engines.iter().map(|engine| engine.identity()).collect(),
+        step: divergence.difference.step,
+        answers: divergence.answers.clone(),
+        difference: divergence.difference.text.clone(),
+        signature: divergence.signature(),
+    });
+    trace
+}

@@ -1,0 +1,50 @@
+//! The subcommands.
+
+mod replay;
+mod rules;
+mod run;
+mod show;
+mod shrink;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use contextvars_difftest::engines::{self, Unavailable};
+use contextvars_spec::{Engine, Trace};
+
+use crate::cli::{Arguments, Command};
+
+/// What a subcommand ends with: an exit status, or an error, which is bad usage or input.
+type Ended = Result<ExitCode, Box<dyn Error + Send + Sync>>;
+
+const DIVERGENCE: u8 = 1;
+
+pub(crate) fn run(arguments: Arguments) -> Ended {
+    match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Replay { paths, engines, json } => replay::replay(&paths, &engines.names(), json),
+        Command::Record { paths } => replay::record(&paths),
+        Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines.names()),
+        Command::Show { file, engines } => show::show(&file, &engines.names()),
+        Command::Engines => list_engines(),
+        Command::Rules { paths } => rules::rules(&paths),
+        Command::Schema => {
+            println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Trace))?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn start(names: &[String]) -> Result<Vec<Box<dyn Engine>>, Unavailable> {
+    names.iter().map(|name| engines::start(name)).collect()
+}
+
+fn list_engines() -> Ended {
+    for name in engines::NAMES {
+        match engines::start(name) {
+            Ok(engine) => println!("{name:<12} {} (rules of python {})", engine.identity().version, engine.python_version()),
+            Err(error) => println!("{name:<12} not to be had: {error}"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,29 @@
+//! `difftest rules`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use contextvars_difftest::save;
+use contextvars_reference::Reference;
+use contextvars_spec::{Rule, Trace, load_trace};
+
+use super::Ended;
+
+pub(crate) fn rules(paths: &[PathBuf]) -> Ended {
+    let mut exercised = Vec::new();
+    for file in save::find(paths)? {
+        let trace = load_trace(&file)?;
+        let mut reference = Reference::new(Trace::is_steered(&trace.steps));
+        for step in &trace.steps {
+            reference.step(step);
+        }
+        let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        exercised.push((name, reference.rules()));
+    }
+    for &rule in Rule::ALL {
+        let traces: Vec<_> = exercised.iter().filter(|(_, rules)| rules.contains(rule)).map(|(name, _)| name.as_str()).collect();
+        println!("{:<11} {}", rule.id(), rule.title());
+        println!("            {} traces: {}", traces.len(), if traces.is_empty() { "none".to_owned() } else { traces.join(", ") });
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,129 @@
+//! The comparison of what two engines answered.
+
+use contextvars_spec::{Answer, Error, Observation, Operation, Outcome, Run, Step, Trace};
+
+/// How two answers differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The index of the first step after which the engines part.
+    pub step: usize,
+    /// What differs, in a sentence.
+    pub text: String,
+    /// What differs, in words that do not depend on handles: the first part of a signature.
+    pub kind: String,
+}
+
+/// How strictly a trace lets two engines be compared.
+#[derive(Clone, Copy, Debug)]
+struct Strictness {
+    /// Whether iteration order is comparable: every hash is steered.
+    ordered: bool,
+    /// Whether `context_ver` is each engine's own count: no step overwrites it, which CPython cannot.
+    counted: bool,
+}
+
+/// The first difference between two runs of the same steps, if there is one.
+///
+/// An operation that either engine does not support is not compared. Linear in what was recorded.
+#[must_use]
+pub fn first_difference(steps: &[Step], left: &Run, right: &Run) -> Option<Difference> {
+    let strictness = Strictness {
+        ordered: Trace::is_steered(steps),
+        counted: !steps.iter().any(|step| matches!(step.operation, Operation::SetContextVer { .. })),
+    };
+    let answers = steps.iter().zip(left.answers.iter().zip(&right.answers)).enumerate();
+    let mut outcome = None;
+    for (index, (step, (left, right))) in answers {
+        if let Some(difference) = strictness.answers(index, step, left, right) {
+            outcome = Some(difference);
+            break;
+        }
+    }
+    let limit = outcome.as_ref().map_or(usize::MAX, |difference: &Difference| difference.step);
+    let states = left.observations.iter().zip(&right.observations);
+    for ((index, left), (_, right)) in states.take_while(|((index, _), _)| *index < limit) {
+        if let Some(text) = strictness.states(left, right) {
+            return Some(Difference { step: *index, text, kind: format!("state-after-{}", steps[*index].operation.tag()) });
+        }
+    }
+    if outcome.is_none() && left.answers.len() != right.answers.len() {
+        let step = left.answers.len().min(right.answers.len());
+        return Some(Difference { step, text: "one engine answered fewer steps".to_owned(), kind: "missing-answers".to_owned() });
+    }
+    outcome
+}
+
+impl Strictness {
+    fn answers(self, index: usize, step: &Step, left: &Answer, right: &Answer) -> Option<Difference> {
+        let tag = || step.operation.tag();
+        let open = matches!(step.operation, Operation::Cache { .. }) && !self.counted;
+        if open || left.outcome == Outcome::Unsupported || right.outcome == Outcome::Unsupported {
+            return None;
+        }
+        if !self.outcomes(&step.operation, &left.outcome, &right.outcome) {
+            return Some(Difference {
+                step: index,
+                text: format!("`{}` answers {:?} on one side and {:?} on the other", tag(), left.outcome, right.outcome),
+                kind: format!("{}-{}-or-{}", tag(), word(&left.outcome), word(&right.outcome)),
+            });
+        }
+        (left.events != right.events).then(|| Difference {
+            step: index,
+            text: format!("`{}` shows watchers {:?} on one side and {:?} on the other", tag(), left.events, right.events),
+            kind: format!("{}-events", tag()),
+        })
+    }
+
+    fn outcomes(self, operation: &Operation, left: &Outcome, right: &Outcome) -> bool {
+        if self.ordered || left == right {
+            return left == right;
+        }
+        match operation {
+            // Without steered hashes the order is each engine's own.
+            Operation::Next { .. } => word(left) == word(right),
+            // Which of two unequal bindings is met first depends on the order.
+            Operation::Equal { .. } | Operation::NotEqual { .. } => {
+                let raised = |outcome: &Outcome| matches!(outcome, Outcome::Error(_));
+                raised(left) || raised(right)
+            }
+            _ => false,
+        }
+    }
+
+    fn states(self, left: &Observation, right: &Observation) -> Option<String> {
+        for (left, right) in left.contexts.iter().zip(&right.contexts) {
+            let (mut on_left, mut on_right) = (left.bindings.clone(), right.bindings.clone());
+            if !self.ordered {
+                on_left.sort_unstable();
+                on_right.sort_unstable();
+            }
+            if left.context != right.context || on_left != on_right {
+                return Some(format!("`{}` binds {on_left:?} on one side and `{}` binds {on_right:?} on the other", left.context, right.context));
+            }
+        }
+        if left.contexts.len() != right.contexts.len() {
+            return Some(format!("{} contexts are held on one side and {} on the other", left.contexts.len(), right.contexts.len()));
+        }
+        for (left, right) in left.tokens.iter().zip(&right.tokens) {
+            if left != right {
+                return Some(format!("a token is {left:?} on one side and {right:?} on the other"));
+            }
+        }
+        (left.tokens.len() != right.tokens.len())
+            .then(|| format!("{} tokens are held on one side and {} on the other", left.tokens.len(), right.tokens.len()))
+    }
+}
+
+/// The outcome in a word that does not depend on handles or values.
+fn word(outcome: &Outcome) -> String {
+    let name = match outcome {
+        Outcome::Error(Error::Other { exception, .. }) => return exception.to_string(),
+        Outcome::Error(error) => serde_json::to_value(error).map(|error| error["kind"].clone()),
+        outcome => serde_json::to_value(outcome),
+    };
+    match name {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(serde_json::Value::Object(fields)) => fields.keys().next().cloned().unwrap_or_default(),
+        _ => "answer".to_owned(),
+    }
+}

@@ -1,0 +1,450 @@
+//! Growing a trace from a genome, one step a gene, on the reference model.
+
+use contextvars_reference::Reference;
+use contextvars_spec::{
+    Action, Answer, ContextId, Equality, IteratorId, Object, Observation, Observe, Operation, Outcome, ReferenceId, RuleSet, Run, Step, ThreadId,
+    TokenId, Value, ValueId, VariableId, Version, WatcherId,
+};
+
+use super::choice::Choice;
+use super::settings::{Genome, Settings, Theme};
+
+/// A trace, and what the reference answered while it grew.
+#[derive(Debug)]
+pub struct Grown {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// The reference's answers.
+    pub run: Run,
+    /// The rules that they exercised.
+    pub rules: RuleSet,
+}
+
+/// Grows the trace of a genome and observes the reference's state as `observe` says. The last steps
+/// look at what no observation shows: every thread's view of every variable, the caches, and which
+/// contexts are entered.
+#[must_use]
+pub fn grow(genome: &Genome, observe: Observe) -> Grown {
+    let mut grower = Grower::new(&genome.settings, observe);
+    for &gene in &genome.genes {
+        let mut choice = Choice::new(gene);
+        let thread = grower.thread(&mut choice);
+        if let Some(operation) = grower.operation(thread, &mut choice) {
+            grower.push(thread, operation);
+        }
+    }
+    grower.look_at_everything();
+    let Grower { steps, answers, mut observations, model, .. } = grower;
+    if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
+        observations.push((steps.len() - 1, model.observe()));
+    }
+    Grown { run: Run { answers, observations }, rules: model.rules(), steps }
+}
+
+struct Grower<'a> {
+    settings: &'a Settings,
+    themes: Vec<(Theme, usize)>,
+    model: Reference,
+    steps: Vec<Step>,
+    answers: Vec<Answer>,
+    observe: Observe,
+    observations: Vec<(usize, Observation)>,
+    values: Vec<ValueId>,
+    variables: Vec<VariableId>,
+    tokens: Vec<TokenId>,
+    contexts: Vec<ContextId>,
+    iterators: Vec<IteratorId>,
+    references: Vec<ReferenceId>,
+    threads: Vec<ThreadId>,
+    made: [u32; 8],
+}
+
+/// Where each kind of handle counts its numbers.
+#[derive(Clone, Copy)]
+enum Kind {
+    Value,
+    Variable,
+    Token,
+    Context,
+    Iterator,
+    Reference,
+    Thread,
+    Watcher,
+}
+
+impl<'a> Grower<'a> {
+    fn new(settings: &'a Settings, observe: Observe) -> Self {
+        let enabled = |(index, _): &(usize, &(Theme, usize))| settings.left_out >> index & 1 == 0;
+        let mut made = [0; 8];
+        made[Kind::Thread as usize] = 1;
+        Self {
+            settings,
+            themes: Theme::WEIGHTS.iter().enumerate().filter(enabled).map(|(_, weighted)| *weighted).collect(),
+            model: Reference::new(!settings.unsteered),
+            steps: Vec::new(),
+            answers: Vec::new(),
+            observe,
+            observations: Vec::new(),
+            values: Vec::new(),
+            variables: Vec::new(),
+            tokens: Vec::new(),
+            contexts: Vec::new(),
+            iterators: Vec::new(),
+            references: Vec::new(),
+            threads: vec![ThreadId::MAIN],
+            made,
+        }
+    }
+
+    fn push(&mut self, thread: ThreadId, operation: Operation) {
+        use contextvars_spec::Handle;
+        match operation.definition() {
+            Some(Handle::Value(id)) => self.values.push(id),
+            Some(Handle::Variable(id)) => self.variables.push(id),
+            Some(Handle::Token(id)) => self.tokens.push(id),
+            Some(Handle::Context(id)) => self.contexts.push(id),
+            Some(Handle::Iterator(id)) => self.iterators.push(id),
+            Some(Handle::Reference(id)) => self.references.push(id),
+            Some(Handle::Thread(id)) => self.threads.push(id),
+            Some(Handle::Watcher(_)) | None => {}
+        }
+        match operation {
+            Operation::Drop { object: Object::Variable(id) } => self.variables.retain(|other| *other != id),
+            Operation::Drop { object: Object::Token(id) } => self.tokens.retain(|other| *other != id),
+            Operation::Drop { object: Object::Context(id) } => self.contexts.retain(|other| *other != id),
+            Operation::Drop { object: Object::Iterator(id) } => self.iterators.retain(|other| *other != id),
+            Operation::EndThread {} => self.threads.retain(|other| *other != thread),
+            _ => {}
+        }
+        let step = Step::new(thread, operation);
+        self.answers.push(self.model.step(&step));
+        self.steps.push(step);
+        let last = self.steps.len() - 1;
+        // The last step's turn comes when it is known to be the last.
+        if self.observe.after(last, usize::MAX) {
+            self.observations.push((last, self.model.observe()));
+        }
+    }
+
+    fn number(&mut self, kind: Kind) -> u32 {
+        let next = self.made[kind as usize];
+        self.made[kind as usize] += 1;
+        next
+    }
+
+    /// The thread of the last step, most of the time: hand-overs are dear and rarely needed.
+    fn thread(&mut self, choice: &mut Choice) -> ThreadId {
+        let last = self.steps.last().map_or(ThreadId::MAIN, |step| step.thread);
+        if self.threads.contains(&last) && choice.percent(85) {
+            return last;
+        }
+        choice.of(&self.threads).unwrap_or(ThreadId::MAIN)
+    }
+
+    fn new_value(&mut self, choice: &mut Choice) -> Operation {
+        let equality = match choice.below(10) {
+            0 => Equality::Raises,
+            1 | 2 => Equality::Never,
+            group => Equality::Group(group as u32 % 3),
+        };
+        Operation::Value { equality, name: ValueId(self.number(Kind::Value)) }
+    }
+
+    fn new_variable(&mut self, choice: &mut Choice) -> Operation {
+        let name = ["a", "b", "c", "it's", "a \"b\""][choice.below(5)].into();
+        let default = choice.percent(40).then(|| self.value(choice));
+        let variable = VariableId(self.number(Kind::Variable));
+        if self.settings.unsteered && choice.percent(50) {
+            return Operation::CapiVarNew { name, default, variable };
+        }
+        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(choice)), default, variable }
+    }
+
+    fn value(&mut self, choice: &mut Choice) -> Value {
+        match choice.below(12) {
+            0 => Value::None,
+            1 => Value::Missing,
+            _ => choice.of(&self.values).map_or(Value::None, Value::Made),
+        }
+    }
+
+    /// An object of any kind, for operands of the wrong one.
+    fn object(&mut self, choice: &mut Choice) -> Object {
+        match choice.below(6) {
+            0 => choice.of(&self.variables).map(Object::Variable),
+            1 => choice.of(&self.tokens).map(Object::Token),
+            2 => choice.of(&self.contexts).map(Object::Context),
+            3 => choice.of(&self.values).map(Object::Value),
+            4 => choice.of(&self.iterators).map(Object::Iterator),
+            _ => None,
+        }
+        .unwrap_or(if choice.percent(50) { Object::None } else { Object::Missing })
+    }
+
+    fn key(&mut self, choice: &mut Choice) -> Object {
+        if choice.percent(6) {
+            return self.object(choice);
+        }
+        choice.of(&self.variables).map_or(Object::None, Object::Variable)
+    }
+
+    fn token_operand(&mut self, choice: &mut Choice) -> Object {
+        if choice.percent(4) {
+            return self.object(choice);
+        }
+        choice.of(&self.tokens).map_or(Object::None, Object::Token)
+    }
+
+    /// The variable that fits the token, most of the time.
+    fn variable_for(&mut self, token: Object, choice: &mut Choice) -> Option<VariableId> {
+        if let Object::Token(token) = token
+            && choice.percent(85)
+            && let Some(variable) = self.model.token_variable(token)
+            && self.variables.contains(&variable)
+        {
+            return Some(variable);
+        }
+        choice.of(&self.variables)
+    }
+
+    /// The current context where it has a name, most of the time.
+    fn context_to_exit(&mut self, thread: ThreadId, choice: &mut Choice) -> Object {
+        if choice.percent(80)
+            && let Some(current) = self.model.current(thread)
+        {
+            return Object::Context(current);
+        }
+        self.context_operand(choice)
+    }
+
+    fn context_operand(&mut self, choice: &mut Choice) -> Object {
+        if choice.percent(4) {
+            return self.object(choice);
+        }
+        choice.of(&self.contexts).map_or(Object::None, Object::Context)
+    }
+
+    fn operation(&mut self, thread: ThreadId, choice: &mut Choice) -> Option<Operation> {
+        // Objects to work with come first, and a few more on the way.
+        if self.values.len() < self.settings.values && choice.percent(if self.values.is_empty() { 60 } else { 4 }) {
+            return Some(self.new_value(choice));
+        }
+        let few = self.variables.len() < 1 + self.settings.variables / 2;
+        if self.variables.len() < self.settings.variables && choice.percent(if few { 50 } else { 5 }) {
+            return Some(self.new_variable(choice));
+        }
+        if self.contexts.is_empty() && choice.percent(30) {
+            return Some(self.copy(choice));
+        }
+        let total: usize = self.themes.iter().map(|(_, weight)| weight).sum();
+        let mut at = choice.below(total);
+        let theme = self.themes.iter().find(|(_, weight)| {
+            let chosen = at < *weight;
+            at = at.saturating_sub(*weight);
+            chosen
+        })?;
+        self.of_theme(theme.0, thread, choice)
+    }
+
+    fn of_theme(&mut self, theme: Theme, thread: ThreadId, choice: &mut Choice) -> Option<Operation> {
+        let default = |grower: &mut Self, choice: &mut Choice| choice.percent(35).then(|| grower.value(choice));
+        Some(match theme {
+            Theme::Get => Operation::VarGet { variable: choice.of(&self.variables)?, default: default(self, choice) },
+            Theme::Set => Operation::VarSet {
+                variable: choice.of(&self.variables)?,
+                value: self.value(choice),
+                token: TokenId(self.number(Kind::Token)),
+            },
+            Theme::Reset => {
+                let token = self.token_operand(choice);
+                Operation::VarReset { variable: self.variable_for(token, choice)?, token }
+            }
+            Theme::TokenAttributes => {
+                let token = choice.of(&self.tokens)?;
+                if choice.percent(50) { Operation::TokenVar { token } } else { Operation::TokenOldValue { token } }
+            }
+            Theme::Copy => self.copy(choice),
+            Theme::Run => match (self.model.open_runs(thread), choice.below(10)) {
+                (1.., 0) => Operation::Raise {},
+                (1.., 1..=4) | (4.., _) => Operation::Return {},
+                _ => Operation::Run { context: choice.of(&self.contexts)? },
+            },
+            Theme::EnterExit => {
+                if choice.percent(50) {
+                    Operation::Enter { context: self.context_operand(choice) }
+                } else {
+                    Operation::Exit { context: self.context_to_exit(thread, choice) }
+                }
+            }
+            Theme::Mapping => {
+                let context = choice.of(&self.contexts)?;
+                let key = self.key(choice);
+                match choice.below(4) {
+                    0 => Operation::GetItem { context, key },
+                    1 => Operation::Contains { context, key },
+                    2 => Operation::ContextGet { context, key, default: default(self, choice) },
+                    _ => Operation::ContextLen { context },
+                }
+            }
+            Theme::Iteration => self.iterate(choice)?,
+            Theme::Equality => {
+                let pair = if choice.percent(80) {
+                    (choice.of(&self.contexts).map(Object::Context)?, choice.of(&self.contexts).map(Object::Context)?)
+                } else {
+                    (self.object(choice), self.object(choice))
+                };
+                let (left, right) = pair;
+                if choice.percent(75) { Operation::Equal { left, right } } else { Operation::NotEqual { left, right } }
+            }
+            Theme::Repr => {
+                let object = self.object(choice);
+                match choice.below(3) {
+                    0 => Operation::Hash { object },
+                    1 => Operation::VarName { variable: choice.of(&self.variables)? },
+                    _ => Operation::Repr { object },
+                }
+            }
+            Theme::Surface => self.attempt(choice),
+            Theme::WeakReferences => {
+                if choice.percent(40) {
+                    let context = choice.of(&self.contexts)?;
+                    Operation::WeakReference { context, reference: ReferenceId(self.number(Kind::Reference)) }
+                } else {
+                    Operation::Dereference { reference: choice.of(&self.references)? }
+                }
+            }
+            Theme::Deletion => {
+                let object = self.object(choice);
+                if matches!(object, Object::None | Object::Missing | Object::Value(_)) {
+                    return None;
+                }
+                Operation::Drop { object }
+            }
+            Theme::Capi => self.capi(choice)?,
+            Theme::Threads => {
+                if self.threads.len() < self.settings.threads {
+                    Operation::StartThread { started: ThreadId(self.number(Kind::Thread)) }
+                } else if !thread.is_main() && choice.percent(10) {
+                    Operation::EndThread {}
+                } else {
+                    Operation::HasCurrentContext {}
+                }
+            }
+            Theme::Cache => Operation::Cache { variable: choice.of(&self.variables)? },
+            Theme::ContextVer => match choice.below(8) {
+                0 => Operation::SetContextVer { context_ver: u64::MAX - choice.below(3) as u64 },
+                1 => Operation::HasCurrentContext {},
+                _ => Operation::ContextVer {},
+            },
+            Theme::Modern => {
+                if self.settings.python < Version::V3_14 {
+                    return None;
+                }
+                match choice.below(8) {
+                    0 | 1 => Operation::AddWatcher { fails: choice.percent(20), watcher: WatcherId(self.number(Kind::Watcher)) },
+                    2 => Operation::ClearWatcher { id: choice.below(12) as i32 - 2 },
+                    3 | 4 => Operation::TokenEnter { token: choice.of(&self.tokens)? },
+                    _ => Operation::TokenExit { token: choice.of(&self.tokens)? },
+                }
+            }
+        })
+    }
+
+    fn copy(&mut self, choice: &mut Choice) -> Operation {
+        let source = choice.of(&self.contexts);
+        if self.contexts.len() >= self.settings.contexts
+            && let Some(&oldest) = self.contexts.first()
+            && self.settings.left_out >> (Theme::Deletion as u32) & 1 == 0
+        {
+            return Operation::Drop { object: Object::Context(oldest) };
+        }
+        let context = ContextId(self.number(Kind::Context));
+        match (choice.below(8), source) {
+            (0, _) => Operation::Context { context },
+            (1, _) => Operation::CapiNew { context },
+            (2, _) => Operation::CapiCopyCurrent { context },
+            (3 | 4, Some(source)) => Operation::ContextCopy { source, context },
+            (5, _) => Operation::CapiCopy { source: self.context_operand(choice), context },
+            _ => Operation::CopyContext { context },
+        }
+    }
+
+    fn iterate(&mut self, choice: &mut Choice) -> Option<Operation> {
+        let step = choice.below(8);
+        if step < 2 || self.iterators.is_empty() {
+            let context = choice.of(&self.contexts)?;
+            let iterator = IteratorId(self.number(Kind::Iterator));
+            return Some(match choice.below(4) {
+                0 => Operation::Iter { context, iterator },
+                1 => Operation::Keys { context, iterator },
+                2 => Operation::Values { context, iterator },
+                _ => Operation::Items { context, iterator },
+            });
+        }
+        let iterator = choice.of(&self.iterators)?;
+        Some(if step == 2 { Operation::IteratorLen { iterator } } else { Operation::Next { iterator } })
+    }
+
+    fn capi(&mut self, choice: &mut Choice) -> Option<Operation> {
+        let variable = if choice.percent(4) { self.object(choice) } else { Object::Variable(choice.of(&self.variables)?) };
+        Some(match choice.below(3) {
+            0 => {
+                let default = choice.percent(35).then(|| self.value(choice));
+                Operation::CapiVarGet { variable, default }
+            }
+            1 => Operation::CapiVarSet { variable, value: self.value(choice), token: TokenId(self.number(Kind::Token)) },
+            _ => {
+                let token = self.token_operand(choice);
+                let fitting = self.variable_for(token, choice).map_or(variable, Object::Variable);
+                Operation::CapiVarReset { variable: fitting, token }
+            }
+        })
+    }
+
+    fn attempt(&mut self, choice: &mut Choice) -> Operation {
+        const ACTIONS: [Action; 19] = [
+            Action::ConstructWithUnknownKeyword,
+            Action::ConstructWithNameNotStr,
+            Action::CountNameHashes,
+            Action::Construct,
+            Action::Subscript,
+            Action::Subclass,
+            Action::WeakReference,
+            Action::Pickle,
+            Action::CopyCopy,
+            Action::SetAttribute,
+            Action::SetReadOnly,
+            Action::SetItem,
+            Action::Order,
+            Action::Truth,
+            Action::RunWithoutCallable,
+            Action::RunWithKeywords,
+            Action::RunNotCallable,
+            Action::IsMapping,
+            Action::ExitWithoutArguments,
+        ];
+        // The last two need 3.14.
+        let known = if self.settings.python < Version::V3_14 { ACTIONS.len() - 2 } else { ACTIONS.len() };
+        Operation::Attempt { action: ACTIONS[choice.below(known)], object: self.object(choice) }
+    }
+
+    fn look_at_everything(&mut self) {
+        for variable in self.variables.clone() {
+            self.push(ThreadId::MAIN, Operation::Cache { variable });
+        }
+        for thread in self.threads.clone() {
+            for variable in self.variables.clone() {
+                self.push(thread, Operation::CapiVarGet { variable: Object::Variable(variable), default: None });
+            }
+        }
+        for context in self.contexts.clone() {
+            self.push(ThreadId::MAIN, Operation::Run { context });
+            if matches!(self.answers.last(), Some(answer) if answer.outcome == Outcome::Called) {
+                self.push(ThreadId::MAIN, Operation::Return {});
+            }
+        }
+        for reference in self.references.clone() {
+            self.push(ThreadId::MAIN, Operation::Dereference { reference });
+        }
+    }
+}

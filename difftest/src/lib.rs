@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+pub mod campaign;
+pub mod compare;
+pub mod engines;
+pub mod generate;
+pub mod lockstep;
+pub mod program;
+pub mod report;
+pub mod save;
+pub mod shrink;

@@ -1,0 +1,100 @@
+//! The summary of a run, for people and for machines.
+
+use std::fmt;
+
+use contextvars_spec::{Identity, Rule};
+use serde::Serialize;
+
+use crate::campaign::Outcome;
+
+/// A counterexample, and the command that replays it.
+#[derive(Debug, Serialize)]
+pub struct Found {
+    /// What broke.
+    pub signature: String,
+    /// Its file.
+    pub file: String,
+    /// The command.
+    pub replay: String,
+}
+
+/// What `difftest run` prints at its end; with `--json` as one object.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// The seed that generates the same cases again.
+    pub seed: u64,
+    /// How many traces ran.
+    pub cases: u64,
+    /// How many operations they had.
+    pub operations: u64,
+    /// Operations of the traces a second of wall clock; each ran on every engine.
+    pub operations_per_second: u64,
+    /// How long the run took.
+    pub seconds: f64,
+    /// How many rules the traces exercised.
+    pub rules_covered: usize,
+    /// How many rules there are.
+    pub rules_known: usize,
+    /// The rules that no trace exercised.
+    pub rules_missed: Vec<&'static str>,
+    /// Who took part.
+    pub engines: Vec<Identity>,
+    /// How many traces an engine was left out of, since they require a newer Python.
+    pub left_out: std::collections::BTreeMap<String, u64>,
+    /// The counterexamples.
+    pub divergences: Vec<Found>,
+    /// Whether the run was interrupted.
+    pub interrupted: bool,
+}
+
+impl Summary {
+    /// The summary of a run's outcome.
+    #[must_use]
+    pub fn new(seed: u64, outcome: &Outcome) -> Self {
+        let seconds = outcome.elapsed.as_secs_f64();
+        let found = outcome.found.iter().map(|(signature, path)| Found {
+            signature: signature.clone(),
+            file: path.display().to_string(),
+            replay: format!("cargo difftest replay '{}'", path.display()),
+        });
+        Self {
+            seed,
+            cases: outcome.cases,
+            operations: outcome.operations,
+            operations_per_second: (outcome.operations as f64 / seconds.max(1e-9)) as u64,
+            seconds,
+            rules_covered: outcome.rules.len(),
+            rules_known: Rule::ALL.len(),
+            rules_missed: Rule::ALL.iter().filter(|rule| !outcome.rules.contains(**rule)).map(|rule| rule.id()).collect(),
+            engines: outcome.engines.clone(),
+            left_out: outcome.left_out.clone(),
+            divergences: found.collect(),
+            interrupted: outcome.interrupted,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.interrupted {
+            writeln!(f, "interrupted; what follows is what ran until then")?;
+        }
+        writeln!(f, "seed         {}", self.seed)?;
+        let engines: Vec<_> = self.engines.iter().map(|engine| format!("{} {}", engine.name, engine.version)).collect();
+        writeln!(f, "engines      {}", engines.join(", "))?;
+        writeln!(f, "cases        {}", self.cases)?;
+        writeln!(f, "operations   {} in {:.1} s: {} a second", self.operations, self.seconds, self.operations_per_second)?;
+        writeln!(f, "rules        {} of {} covered", self.rules_covered, self.rules_known)?;
+        if !self.rules_missed.is_empty() {
+            writeln!(f, "             not met: {}", self.rules_missed.join(", "))?;
+        }
+        for (engine, count) in &self.left_out {
+            writeln!(f, "left out     {engine}, of {count} traces that require a newer python")?;
+        }
+        writeln!(f, "divergences  {}", self.divergences.len())?;
+        for found in &self.divergences {
+            writeln!(f, "  {}\n    replay with: {}", found.signature, found.replay)?;
+        }
+        Ok(())
+    }
+}

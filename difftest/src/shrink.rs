@@ -1,0 +1,118 @@
+//! Delta debugging: from a failing trace to one that can lose nothing.
+
+use std::collections::HashSet;
+
+use contextvars_spec::{Equality, Handle, Object, Operation, Step, ThreadId, Value, validate_steps};
+
+/// The smallest trace that can be reached from `steps` by removing steps and simplifying what is
+/// left, such that `fails` still holds. No single step of the result can be removed.
+///
+/// `fails` is called a few hundred times for a trace of a hundred steps.
+pub fn shrink(steps: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Vec<Step> {
+    let mut best = steps.to_vec();
+    loop {
+        let before = best.clone();
+        remove_chunks(&mut best, fails);
+        simplify(&mut best, fails);
+        if best == before {
+            return best;
+        }
+    }
+}
+
+/// Removes ever smaller runs of steps, down to single ones, until none can go.
+fn remove_chunks(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
+    let mut size = best.len().max(1);
+    loop {
+        let mut removed = false;
+        let mut end = best.len();
+        // From the end, since what comes after the failure goes at once.
+        while end > 0 {
+            let start = end.saturating_sub(size);
+            let candidate = without(best, start..end);
+            if candidate.len() < best.len() && fails(&candidate) {
+                *best = candidate;
+                removed = true;
+                end = start.min(best.len());
+            } else {
+                end = start;
+            }
+        }
+        if size == 1 && !removed {
+            return;
+        }
+        if !removed || size > 1 {
+            size = (size / 2).max(1);
+        }
+    }
+}
+
+/// The steps without a range, and without whatever needed a step of it.
+fn without(steps: &[Step], range: std::ops::Range<usize>) -> Vec<Step> {
+    let mut missing: HashSet<Handle> = HashSet::new();
+    let mut kept = Vec::with_capacity(steps.len());
+    for (index, step) in steps.iter().enumerate() {
+        let needs = step.operation.uses().into_iter().chain([Handle::Thread(step.thread)]);
+        if range.contains(&index) || needs.into_iter().any(|handle| missing.contains(&handle)) {
+            missing.extend(step.operation.definition());
+        } else {
+            kept.push(step.clone());
+        }
+    }
+    kept
+}
+
+/// Tries plainer operands, one at a time.
+fn simplify(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
+    let mut index = 0;
+    while index < best.len() {
+        for step in plainer(&best[index]) {
+            let mut candidate = best.clone();
+            candidate[index] = step;
+            if candidate[index] != best[index] && validate_steps(&candidate).is_ok() && fails(&candidate) {
+                *best = candidate;
+            }
+        }
+        index += 1;
+    }
+}
+
+/// Variants of a step that a reader has less to wonder about.
+fn plainer(step: &Step) -> Vec<Step> {
+    let mut variants = Vec::new();
+    let mut offer = |operation: Operation| variants.push(Step::new(step.thread, operation));
+    match step.operation.clone() {
+        Operation::Value { name, .. } => offer(Operation::Value { equality: Equality::Never, name }),
+        Operation::ContextVar { name, hash, default, variable } => {
+            offer(Operation::ContextVar { name: "a".into(), hash, default, variable });
+            offer(Operation::ContextVar { name: name.clone(), hash, default: None, variable });
+            for plain in [0, i64::from(variable.0)] {
+                offer(Operation::ContextVar { name: name.clone(), hash: Some(plain), default, variable });
+            }
+        }
+        Operation::VarGet { variable, default: Some(_) } => {
+            offer(Operation::VarGet { variable, default: None });
+            offer(Operation::VarGet { variable, default: Some(Value::None) });
+        }
+        Operation::VarSet { variable, token, .. } => offer(Operation::VarSet { variable, value: Value::None, token }),
+        Operation::CapiVarSet { variable, value, token } => {
+            if let Object::Variable(variable) = variable {
+                offer(Operation::VarSet { variable, value, token });
+            }
+            offer(Operation::CapiVarSet { variable, value: Value::None, token });
+        }
+        Operation::CapiVarReset { variable: Object::Variable(variable), token } => offer(Operation::VarReset { variable, token }),
+        Operation::CapiVarGet { variable, default: Some(_) } => offer(Operation::CapiVarGet { variable, default: None }),
+        Operation::ContextGet { context, key, default: Some(_) } => offer(Operation::ContextGet { context, key, default: None }),
+        Operation::CapiNew { context } | Operation::CopyContext { context } | Operation::ContextCopy { context, .. } => {
+            offer(Operation::Context { context });
+        }
+        Operation::CapiCopyCurrent { context } => offer(Operation::CopyContext { context }),
+        Operation::Run { context } => offer(Operation::Enter { context: Object::Context(context) }),
+        _ => {}
+    }
+    if !step.thread.is_main() {
+        variants.push(Step::new(ThreadId::MAIN, step.operation.clone()));
+    }
+    variants
+}
