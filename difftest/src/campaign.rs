@@ -79,6 +79,9 @@ pub enum CampaignError {
     /// An engine failed on a trace.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// No trace can be drawn.
+    #[error("cannot generate a trace: {0}; report this as a bug")]
+    Generation(String),
     /// A counterexample cannot be saved.
     #[error("cannot save a counterexample in `{}`: {source}; name another folder with `--out`", folder.display())]
     Save {
@@ -148,7 +151,8 @@ pub fn run(plan: &Plan, engines: MakeEngines<'_>, interrupt: &AtomicBool, progre
     Ok(total)
 }
 
-fn runner(seed: u64, case: u64) -> TestRunner {
+/// The source of chance of one case, the same for the same seed in whatever job it runs.
+pub(crate) fn runner(seed: u64, case: u64) -> TestRunner {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     // Never all zero, which XorShift has no successor for.
@@ -164,8 +168,7 @@ fn run_case(
     own: &mut Outcome,
 ) -> Result<Grown, CampaignError> {
     let mut runner = runner(plan.seed, case);
-    // The strategy filters nothing, so that a tree can always be made.
-    let Ok(mut tree) = strategy.new_tree(&mut runner) else { unreachable!("the strategy of genomes rejects nothing") };
+    let mut tree = strategy.new_tree(&mut runner).map_err(|reason| CampaignError::Generation(reason.to_string()))?;
     let genome = tree.current();
     let grown = grow(&genome, OBSERVE);
     let known = (engines.first().map(|engine| engine.identity().name).as_deref() == Some("reference")).then(|| grown.run.clone());

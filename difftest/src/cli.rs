@@ -58,6 +58,13 @@ pub(crate) enum Command {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Writes a smallest trace for every rule that has no golden one yet.
+    #[command(after_help = "Example:\n  difftest golden")]
+    Golden {
+        /// Where golden traces are.
+        #[arg(default_value = "traces/conformance")]
+        folder: PathBuf,
+    },
     /// Lists the engines with their versions.
     Engines,
     /// Lists the rules, and the saved traces that exercise each.

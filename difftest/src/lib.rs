@@ -4,6 +4,7 @@ pub mod campaign;
 pub mod compare;
 pub mod engines;
 pub mod generate;
+pub mod golden;
 pub mod lockstep;
 pub mod program;
 pub mod report;

@@ -482,7 +482,7 @@ impl Reference {
         if value == Value::Missing {
             self.cite(Rule::Set5);
         }
-        self.objects.tokens.insert(token, Token { context, variable, old_value, used: false });
+        self.objects.tokens.insert(token, Token { context, variable, old_value, used: false, thread });
         self.bind(thread, context, variable, value);
         Outcome::None
     }
@@ -524,12 +524,12 @@ impl Reference {
         if found.context != context {
             self.cite(Rule::Reset4);
             self.cite(Rule::Reset8);
-            if self.objects.threads.len() > 1 {
+            if found.thread != thread {
                 self.cite(Rule::Thread2);
             }
             return Err(Error::TokenOfOtherContext { token });
         }
-        if thread != ThreadId::MAIN {
+        if found.thread != thread {
             self.cite(Rule::Thread3);
         }
         self.objects.tokens.insert(token, Token { used: true, ..found });

@@ -28,6 +28,8 @@ pub(crate) struct Token {
     pub(crate) variable: VariableId,
     pub(crate) old_value: Option<Value>,
     pub(crate) used: bool,
+    /// The thread that set, for the rules about other threads.
+    pub(crate) thread: ThreadId,
 }
 
 #[derive(Debug, Default)]

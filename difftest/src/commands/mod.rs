@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: Arguments) -> Ended {
         Command::Record { paths } => replay::record(&paths),
         Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines.names()),
         Command::Show { file, engines } => show::show(&file, &engines.names()),
+        Command::Golden { folder } => rules::golden(&folder),
         Command::Engines => list_engines(),
         Command::Rules { paths } => rules::rules(&paths),
         Command::Schema => {

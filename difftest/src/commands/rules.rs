@@ -1,9 +1,9 @@
-//! `difftest rules`.
+//! `difftest rules` and `difftest golden`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use contextvars_difftest::save;
+use contextvars_difftest::{golden, save};
 use contextvars_reference::Reference;
 use contextvars_spec::{Rule, Trace, load_trace};
 
@@ -26,4 +26,25 @@ pub(crate) fn rules(paths: &[PathBuf]) -> Ended {
         println!("            {} traces: {}", traces.len(), if traces.is_empty() { "none".to_owned() } else { traces.join(", ") });
     }
     Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn golden(folder: &Path) -> Ended {
+    let mut missed = false;
+    for &rule in Rule::ALL {
+        let path = save::path_of(folder, rule.id());
+        if path.exists() {
+            continue;
+        }
+        match golden::distil(rule) {
+            Some(trace) => {
+                save::write(&path, &trace)?;
+                println!("wrote {}", path.display());
+            }
+            None => {
+                println!("no generated trace exercises {rule}; write {} by hand", path.display());
+                missed = true;
+            }
+        }
+    }
+    Ok(ExitCode::from(u8::from(missed)))
 }

@@ -340,7 +340,7 @@ impl<'a> Grower<'a> {
                 if self.settings.python < Version::V3_14 {
                     return None;
                 }
-                match choice.below(8) {
+                match if self.settings.watchful && choice.percent(80) { 0 } else { choice.below(8) } {
                     0 | 1 => Operation::AddWatcher { fails: choice.percent(20), watcher: WatcherId(self.number(Kind::Watcher)) },
                     2 => Operation::ClearWatcher { id: choice.below(12) as i32 - 2 },
                     3 | 4 => Operation::TokenEnter { token: choice.of(&self.tokens)? },

@@ -46,7 +46,7 @@ impl Theme {
         (Self::Iteration, 9),
         (Self::Equality, 4),
         (Self::Repr, 1),
-        (Self::Surface, 1),
+        (Self::Surface, 2),
         (Self::WeakReferences, 3),
         (Self::Deletion, 3),
         (Self::Capi, 5),
@@ -74,6 +74,8 @@ pub struct Settings {
     pub contexts: usize,
     /// Whether CPython chooses some hashes itself (`PyContextVar_New`), so that order is not compared.
     pub unsteered: bool,
+    /// Whether watchers are added faster than they are cleared.
+    pub watchful: bool,
     /// The newest Python whose operations the trace may use.
     pub python: Version,
 }
@@ -89,7 +91,7 @@ pub struct Genome {
 
 /// Genomes of up to `length` steps for engines of which the oldest follows `python`.
 ///
-/// One trace in twenty uses newer operations all the same, so that the other engines meet them.
+/// One trace in ten uses newer operations all the same, so that the other engines meet them.
 pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> {
     let themes = (1u32 << Theme::WEIGHTS.len()) - 1;
     // Half the themes are left out of a trace at the most: bugs need few kinds of operation, often
@@ -97,10 +99,10 @@ pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> 
     let left_out = prop_oneof![2 => Just(0), 3 => (0..=themes, 0..=themes).prop_map(|(left, right)| left & right)];
     // Beyond sixteen variables a node of CPython's trie changes its kind.
     let variables = prop_oneof![6 => 1usize..=8, 2 => 9usize..=20, 1 => 21usize..=40];
-    let newest = prop_oneof![19 => Just(python), 1 => Just(Version::V3_14)];
+    let newest = prop_oneof![9 => Just(python), 1 => Just(Version::V3_14)];
     let shape = (variables, 1usize..=6, prop_oneof![4 => Just(1usize), 1 => 2usize..=3], 2usize..=12);
-    let settings = (left_out, select(&HashFamily::ALL[..]), shape, prop::bool::weighted(0.03), newest).prop_map(
-        |(left_out, hashes, (variables, values, threads, contexts), unsteered, python)| Settings {
+    let settings = (left_out, select(&HashFamily::ALL[..]), shape, prop::bool::weighted(0.03), prop::bool::weighted(0.2), newest).prop_map(
+        |(left_out, hashes, (variables, values, threads, contexts), unsteered, watchful, python)| Settings {
             left_out,
             hashes,
             variables,
@@ -108,6 +110,7 @@ pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> 
             threads,
             contexts,
             unsteered,
+            watchful,
             python,
         },
     );

@@ -4,8 +4,9 @@ import copy
 import gc
 import operator
 import pickle
+import sysconfig
 import weakref
-from contextvars import Context, ContextVar, Token
+from contextvars import Context, ContextVar, Token, copy_context
 
 MISSING = Token.MISSING
 
@@ -47,7 +48,7 @@ class Counting(str):
     """A name that counts how often it is hashed."""
 
     def __hash__(self):
-        self.count = getattr(self, "count", 0) + 1
+        self.hashes = getattr(self, "hashes", 0) + 1
         return 1
 
 
@@ -66,6 +67,11 @@ def steer(text, wanted, defaults):
     raise RuntimeError("no address could be steered to the wanted hash")
 
 
+def layout_is_known():
+    locked = not sysconfig.get_config_var("Py_GIL_DISABLED")
+    return locked and ContextVar.__basicsize__ == KNOWN_SIZE
+
+
 def has_previous(context):
     return any(type(referent) is Context for referent in gc.get_referents(context))
 
@@ -73,14 +79,14 @@ def has_previous(context):
 def count_hashes():
     name = Counting("a")
     ContextVar(name)
-    return name.count
+    return name.hashes
 
 
 ATTEMPTS = {
-    "construct_with_unknown_keyword": lambda o: type(o)(1, z=2) and None,
+    "construct_with_unknown_keyword": lambda o: (type(o)(1, z=2), None)[1],
     "construct_with_name_not_str": lambda o: ContextVar(1),
     "count_name_hashes": lambda o: count_hashes(),
-    "construct": lambda o: type(o)() and None,
+    "construct": lambda o: (type(o)(), None)[1],
     "subscript": lambda o: type(type(o)[int]).__name__,
     "subclass": lambda o: type("Sub", (type(o),), {}) and None,
     "weak_reference": lambda o: weakref.ref(o) and None,

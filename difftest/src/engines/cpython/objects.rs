@@ -7,6 +7,7 @@ use contextvars_spec::{
     ValueId, VariableId,
 };
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::capi;
@@ -39,10 +40,9 @@ fn address(object: &Bound<'_, PyAny>) -> usize {
 
 impl Objects {
     pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
-        let helpers = PyModule::from_code(py, c_str(include_str!("helpers.py")).as_c_str(), c"helpers.py", c"contextvars_difftest_helpers")?;
+        let helpers = helpers(py)?;
         let missing = helpers.getattr("MISSING")?;
-        let size: usize = helpers.getattr("ContextVar")?.getattr("__basicsize__")?.extract()?;
-        let locked: bool = py.import("sysconfig")?.call_method1("get_config_var", ("Py_GIL_DISABLED",))?.is_truthy()?;
+        let known_layout = helpers.getattr("LAYOUT_IS_KNOWN")?.is_truthy()? && cfg!(target_pointer_width = "64");
         let value_at = HashMap::from([(address(py.None().bind(py)), Value::None), (address(&missing), Value::Missing)]);
         Ok(Self {
             helpers: helpers.unbind(),
@@ -56,7 +56,7 @@ impl Objects {
             value_at,
             variable_at: HashMap::new(),
             thread_of: HashMap::new(),
-            known_layout: size == capi::KNOWN_LAYOUT && !locked && cfg!(target_pointer_width = "64"),
+            known_layout,
         })
     }
 
@@ -178,6 +178,20 @@ impl Objects {
         }
         Ok(observation)
     }
+}
+
+/// Compiled once a process: compiling takes longer than most traces.
+fn helpers(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    static HELPERS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module = HELPERS.get_or_try_init(py, || -> PyResult<_> {
+        let source = c_str(include_str!("helpers.py"));
+        let module = PyModule::from_code(py, &source, c"helpers.py", c"contextvars_difftest_helpers")?;
+        module.setattr("KNOWN_SIZE", capi::KNOWN_LAYOUT)?;
+        let known = module.call_method0("layout_is_known")?;
+        module.setattr("LAYOUT_IS_KNOWN", known)?;
+        Ok(module.unbind())
+    })?;
+    Ok(module.bind(py).clone())
 }
 
 /// A source file has no NUL, so that this loses nothing.

@@ -291,7 +291,7 @@ impl Session {
                 Outcome::None
             }
             Operation::CopyContext { context } => {
-                let made = py.import("contextvars")?.call_method0("copy_context")?;
+                let made = objects.helper(py, "copy_context")?.call0()?;
                 objects.contexts.insert(context, made.unbind());
                 Outcome::None
             }
