@@ -1,0 +1,35 @@
+//! Generated traces through every engine of this build: a fixed seed, and one that is printed.
+
+use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use contextvars_difftest::campaign::{self, Plan, Until};
+use contextvars_difftest::engines;
+use contextvars_spec::Rule;
+
+const CASES: u64 = 3_000;
+
+fn agree(seed: u64) -> campaign::Outcome {
+    println!("reproduce with: cargo difftest run --cases {CASES} --seed {seed}");
+    let names: Vec<_> = engines::NAMES.iter().filter(|name| cfg!(feature = "cpython") || **name != "cpython").collect();
+    let out = tempfile::tempdir().expect("a temporary folder").keep();
+    let plan = Plan { until: Until::Cases(CASES), seed, jobs: 2, out };
+    let make = || names.iter().map(|name| engines::start(name)).collect();
+    let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| ()).expect("the engines start");
+    assert!(outcome.found.is_empty(), "seed {seed}: {:?}", outcome.found);
+    outcome
+}
+
+#[test]
+fn engines_agree_on_a_fixed_seed_which_meets_nearly_every_rule() {
+    let outcome = agree(1);
+    assert!(outcome.rules.len() + 5 >= Rule::ALL.len(), "{} rules", outcome.rules.len());
+    let again = agree(1);
+    assert_eq!((again.operations, again.rules), (outcome.operations, outcome.rules), "the same seed does the same");
+}
+
+#[test]
+fn engines_agree_on_a_random_seed() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+    agree(now);
+}

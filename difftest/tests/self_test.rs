@@ -1,0 +1,93 @@
+//! The tester can fail: engines that break one rule are caught, shrunk, saved and replayed.
+
+use std::sync::atomic::AtomicBool;
+
+use contextvars_difftest::campaign::{self, Plan, Until};
+use contextvars_difftest::lockstep;
+use contextvars_reference::Reference;
+use contextvars_spec::{Engine, EngineError, Error, Identity, Object, Observe, Operation, Outcome, Run, Step, Value, Version, load_trace};
+
+/// What a fault does to a step before it is carried out, or to what it answers.
+type BreakStep = fn(&mut Operation);
+type BreakAnswer = fn(&Operation, &mut Outcome);
+
+struct Faulty {
+    name: &'static str,
+    step: BreakStep,
+    answer: BreakAnswer,
+}
+
+impl Engine for Faulty {
+    fn identity(&self) -> Identity {
+        Identity { name: self.name.to_owned(), version: "broken on purpose".to_owned() }
+    }
+
+    fn python_version(&self) -> Version {
+        Version::V3_14
+    }
+
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+        let mut broken = steps.to_vec();
+        broken.iter_mut().for_each(|step| (self.step)(&mut step.operation));
+        let mut run = Engine::run(&mut Reference::default(), &broken, observe)?;
+        for (step, answer) in steps.iter().zip(&mut run.answers) {
+            (self.answer)(&step.operation, &mut answer.outcome);
+        }
+        Ok(run)
+    }
+}
+
+fn caught(name: &'static str, step: BreakStep, answer: BreakAnswer) {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let plan = Plan { until: Until::Cases(300), seed: 11, jobs: 1, out: out.path().to_owned() };
+    let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Faulty { name, step, answer })]) };
+    let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
+    assert!(!outcome.found.is_empty(), "{name} was not caught in {} operations", outcome.operations);
+    for path in outcome.found.values() {
+        let trace = load_trace(path).expect("a saved counterexample loads");
+        assert!(trace.steps.len() <= 8, "{name}: {} steps are left in {}", trace.steps.len(), path.display());
+        let mut engines = make().expect("engines");
+        let replayed = lockstep::run(&mut engines, &trace.steps, Observe::EveryStep, None).expect("a replay").divergence;
+        assert_eq!(replayed.map(|divergence| divergence.signature()), trace.provenance.map(|provenance| provenance.signature));
+        // One-minimal: without any one step, and what needs it, nothing differs.
+        for index in 0..trace.steps.len() {
+            let mut fewer = trace.steps.clone();
+            fewer.remove(index);
+            if contextvars_spec::validate_steps(&fewer).is_ok() {
+                let left = lockstep::run(&mut engines, &fewer, Observe::EveryStep, None).expect("a replay").divergence;
+                assert!(left.is_none(), "{name}: step {index} of {} can go", path.display());
+            }
+        }
+    }
+}
+
+fn same(_: &mut Operation) {}
+fn right(_: &Operation, _: &mut Outcome) {}
+
+macro_rules! faults {
+    ($($name:ident: $step:expr, $answer:expr;)*) => {
+        $(#[test] fn $name() { caught(stringify!($name), $step, $answer); })*
+    };
+}
+
+faults! {
+    get_ignores_the_default_given: |operation| if let Operation::VarGet { default, .. } = operation { *default = None }, right;
+    set_drops_none: |operation| if let Operation::VarSet { value: value @ Value::None, .. } = operation { *value = Value::Missing }, right;
+    a_used_token_is_accepted: same, |_, outcome| if let Outcome::Error(Error::TokenUsed { .. }) = outcome { *outcome = Outcome::None };
+    the_wrong_variable_is_told_as_the_wrong_context: same,
+        |_, outcome| if let Outcome::Error(Error::TokenOfOtherVariable { token }) = *outcome { *outcome = Outcome::Error(Error::TokenOfOtherContext { token }) };
+    a_copy_is_empty: |operation| if let Operation::ContextCopy { context, .. } = *operation { *operation = Operation::Context { context } }, right;
+    copy_context_is_empty: |operation| if let Operation::CopyContext { context } = *operation { *operation = Operation::Context { context } }, right;
+    exit_out_of_order_is_silent: same, |_, outcome| if let Outcome::Error(Error::NotCurrent { .. }) = outcome { *outcome = Outcome::None };
+    enter_forgets_to_push: |operation| if let Operation::Enter { context } = *operation { *operation = Operation::Hash { object: context } },
+        |operation, outcome| if let Operation::Enter { .. } = operation { *outcome = Outcome::None };
+    an_iterator_counts_what_is_left: same, |operation, outcome| if let (Operation::IteratorLen { .. }, Outcome::Count(count @ 1..)) = (operation, outcome) { *count -= 1 };
+    equality_swallows_exceptions: same, |_, outcome| if let Outcome::Error(Error::EqualityRaised { .. }) = outcome { *outcome = Outcome::Bool(false) };
+    hashes_are_shifted: |operation| if let Operation::ContextVar { hash: Some(hash), .. } = operation { *hash = hash.wrapping_shl(5) },
+        |operation, outcome| if let Operation::Hash { .. } = operation { *outcome = Outcome::Unsupported };
+    get_is_missing_in_the_mapping: |operation| if let Operation::ContextGet { key, .. } = operation { *key = Object::None }, right;
+    run_is_not_left: |operation| if let Operation::Return {} = operation { *operation = Operation::ContextVer {} },
+        |operation, outcome| if let (Operation::Return {}, Outcome::ContextVer(_)) = (operation, &outcome) { *outcome = Outcome::None };
+    the_cache_is_never_filled: same, |operation, outcome| if let Operation::Cache { .. } = operation { *outcome = Outcome::Cache(None) };
+    the_version_stands_still: same, |_, outcome| if let Outcome::ContextVer(version) = outcome { *version = 1 };
+}

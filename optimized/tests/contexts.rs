@@ -1,0 +1,100 @@
+//! Contexts, tokens and thread states, and user code that calls back.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use contextvars_optimized::{Context, ContextVar, EnterError, ExitError, ResetError, RunError, ThreadState, Watchers};
+
+#[test]
+fn a_token_works_once_and_only_where_it_was_made() -> Result<(), ResetError> {
+    let thread = ThreadState::new();
+    let (a, b) = (ContextVar::new("a"), ContextVar::new("b"));
+    let token = thread.set(&a, 1);
+    assert_eq!(thread.reset(&b, &token), Err(ResetError::DifferentVariable));
+    assert_eq!(ThreadState::new().reset(&a, &token), Err(ResetError::DifferentContext));
+    thread.reset(&a, &token)?;
+    assert_eq!(thread.reset(&a, &token), Err(ResetError::Used));
+    assert!(thread.get(&a).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_context_is_entered_once_and_left_in_order() -> Result<(), EnterError> {
+    let (thread, other) = (ThreadState::<i32>::new(), ThreadState::new());
+    let (outer, inner) = (Context::new(), Context::new());
+    thread.enter(&outer)?;
+    assert_eq!(other.enter(&outer), Err(EnterError));
+    thread.enter(&inner)?;
+    assert_eq!(thread.exit(&outer), Err(ExitError::NotCurrent));
+    assert_eq!(thread.exit(&inner), Ok(()));
+    assert_eq!(thread.exit(&inner), Err(ExitError::NotEntered));
+    assert_eq!(thread.exit(&outer), Ok(()));
+    assert_eq!(thread.context_ver(), 5);
+    assert!(thread.current().is_none());
+    Ok(())
+}
+
+#[test]
+fn run_leaves_the_context_whatever_happens_inside() {
+    let thread = ThreadState::<i32>::new();
+    let context = Context::new();
+    let panicked = catch_unwind(AssertUnwindSafe(|| thread.run(&context, || panic!("inside"))));
+    assert!(panicked.is_err() && !context.is_entered());
+    assert_eq!(thread.run(&context, || thread.exit(&context)), Err(RunError::Exit(ExitError::NotEntered)));
+}
+
+#[test]
+fn the_version_wraps_and_watchers_hear_of_it() -> Result<(), Box<dyn std::error::Error>> {
+    let watchers = Rc::new(Watchers::default());
+    let thread = ThreadState::<i32>::with_watchers(Rc::clone(&watchers));
+    let heard = Rc::new(Cell::new(0));
+    let counter = Rc::clone(&heard);
+    watchers.add(move |_| counter.set(counter.get() + 1))?;
+    thread.set_context_ver(u64::MAX);
+    thread.run(&Context::new(), || assert_eq!(thread.context_ver(), 0))?;
+    assert_eq!((thread.context_ver(), heard.get()), (1, 2));
+    Ok(())
+}
+
+/// A value that looks at its variable when it goes.
+struct Caller {
+    thread: Rc<ThreadState<Caller>>,
+    variable: ContextVar<Caller>,
+    dropped: Rc<Cell<u32>>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.dropped.set(self.dropped.get() + 1);
+        let _ = self.thread.find(&self.variable);
+        let _ = self.thread.copy_context();
+    }
+}
+
+#[test]
+fn values_may_call_back_when_they_go_and_go_once() -> Result<(), Box<dyn std::error::Error>> {
+    let thread = Rc::new(ThreadState::new());
+    let variable = ContextVar::new("v");
+    let dropped = Rc::new(Cell::new(0));
+    let value = || Caller { thread: Rc::clone(&thread), variable: variable.clone(), dropped: Rc::clone(&dropped) };
+    let first = thread.set(&variable, value());
+    drop(thread.set(&variable, value()));
+    assert_eq!(dropped.get(), 0, "the token's old value and the binding hold both");
+    thread.reset(&variable, &first)?;
+    assert_eq!(dropped.get(), 2, "unbound, and the old values with their tokens");
+    let context = Context::new();
+    thread.run(&context, || drop(thread.set(&variable, value())))?;
+    drop(context);
+    assert_eq!(dropped.get(), 3, "no cache keeps a value beyond its context");
+    Ok(())
+}
+
+#[test]
+fn a_long_stack_of_contexts_goes_without_recursion() -> Result<(), EnterError> {
+    let thread = ThreadState::<i32>::new();
+    for _ in 0..if cfg!(miri) { 100 } else { 200_000 } {
+        thread.enter(&Context::new())?;
+    }
+    Ok(())
+}
