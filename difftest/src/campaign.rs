@@ -102,7 +102,12 @@ pub type MakeEngines<'a> = &'a (dyn Fn() -> Result<Vec<Box<dyn Engine>>, Unavail
 /// # Errors
 ///
 /// If an engine fails or a counterexample cannot be saved.
-pub fn run(plan: &Plan, engines: MakeEngines<'_>, interrupt: &AtomicBool, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Outcome, CampaignError> {
+pub fn run(
+    plan: &Plan,
+    engines: MakeEngines<'_>,
+    interrupt: &AtomicBool,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Outcome, CampaignError> {
     let started = Instant::now();
     let next = AtomicU64::new(0);
     let total = Mutex::new(Outcome::default());

@@ -9,7 +9,11 @@ use clap::{Args, Parser, Subcommand};
 ///
 /// Exit status: 0 agreement, 1 divergence, 2 bad usage or input.
 #[derive(Debug, Parser)]
-#[command(name = "difftest", version, after_help = "Examples:\n  difftest run\n  difftest run --time 60s --engines reference,optimized\n  difftest replay traces/conformance\n  difftest show traces/conformance/RESET-2.json")]
+#[command(
+    name = "difftest",
+    version,
+    after_help = "Examples:\n  difftest run\n  difftest run --time 60s --engines reference,optimized\n  difftest replay traces/conformance\n  difftest show traces/conformance/RESET-2.json"
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -98,7 +98,10 @@ impl Strictness {
                 on_right.sort_unstable();
             }
             if left.context != right.context || on_left != on_right {
-                return Some(format!("`{}` binds {on_left:?} on one side and `{}` binds {on_right:?} on the other", left.context, right.context));
+                return Some(format!(
+                    "`{}` binds {on_left:?} on one side and `{}` binds {on_right:?} on the other",
+                    left.context, right.context
+                ));
             }
         }
         if left.contexts.len() != right.contexts.len() {

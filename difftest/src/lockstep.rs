@@ -63,8 +63,7 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, kn
         if let Some(difference) = first_difference(steps, left_run, &run) {
             let at = difference.step;
             let answers = [left_run, &run].into_iter().filter_map(|run| run.answers.get(at).cloned());
-            lockstep.divergence =
-                Some(Divergence { left: left.clone(), right: engine.identity(), answers: answers.collect(), difference });
+            lockstep.divergence = Some(Divergence { left: left.clone(), right: engine.identity(), answers: answers.collect(), difference });
             break;
         }
     }

@@ -58,7 +58,8 @@ def keep(name, function):
 #[must_use]
 pub fn python(trace: &Trace) -> String {
     let mut reference = Reference::new(Trace::is_steered(&trace.steps));
-    let mut writer = Writer { text: String::new(), indent: 0, frames: Vec::new(), nested: trace.steps.iter().all(|step| step.thread.is_main()) };
+    let mut writer =
+        Writer { text: String::new(), indent: 0, frames: Vec::new(), nested: trace.steps.iter().all(|step| step.thread.is_main()) };
     // Writing to a String never fails.
     let _ = writeln!(writer.text, "# {}", trace.title);
     writer.text.push_str(PRELUDE);
@@ -145,7 +146,6 @@ fn optional(value: Option<contextvars_spec::Value>, before: &str) -> String {
     value.map(|value| format!("{before}{value}")).unwrap_or_default()
 }
 
-
 /// The operation as a Python expression; absent where Python has none.
 fn expression(operation: &Operation) -> Option<String> {
     Some(match operation {
@@ -162,7 +162,10 @@ fn expression(operation: &Operation) -> Option<String> {
             }
         }
         Operation::CapiVarNew { name, default, .. } => {
-            format!("c_function('PyContextVar_New', O, ctypes.c_char_p, ctypes.c_void_p)({name:?}.encode(), {})", default.map_or_else(|| "None".to_owned(), |value| format!("id({value})")))
+            format!(
+                "c_function('PyContextVar_New', O, ctypes.c_char_p, ctypes.c_void_p)({name:?}.encode(), {})",
+                default.map_or_else(|| "None".to_owned(), |value| format!("id({value})"))
+            )
         }
         Operation::VarGet { variable, default } => format!("{variable}.get({})", optional(*default, "")),
         Operation::VarSet { variable, value, .. } => format!("{variable}.set({value})"),
@@ -211,7 +214,10 @@ fn attempt(action: Action, object: Object) -> String {
     match action {
         Action::ConstructWithUnknownKeyword => format!("type({object})(1, z=2)"),
         Action::ConstructWithNameNotStr => "ContextVar(1)".to_owned(),
-        Action::CountNameHashes => "(lambda calls: (ContextVar(type('Name', (str,), {'__hash__': lambda self: calls.append(1) or 0})('a')), len(calls))[1])([])".to_owned(),
+        Action::CountNameHashes => {
+            "(lambda calls: (ContextVar(type('Name', (str,), {'__hash__': lambda self: calls.append(1) or 0})('a')), len(calls))[1])([])"
+                .to_owned()
+        }
         Action::Construct => format!("type({object})()"),
         Action::Subscript => format!("type(type({object})[int]).__name__"),
         Action::Subclass => format!("type('S', (type({object}),), {{}})"),

@@ -21,7 +21,9 @@ fn replay(path: &Path) -> Result<(), Failed> {
                 }
                 all.push(engine);
             }
-            Ok(engine) => eprintln!("{} {} is left out: {} requires python {}", name, engine.identity().version, path.display(), trace.since()),
+            Ok(engine) => {
+                eprintln!("{} {} is left out: {} requires python {}", name, engine.identity().version, path.display(), trace.since())
+            }
             Err(engines::Unavailable::LeftOut) => {}
             Err(error) => return Err(error.into()),
         }

@@ -80,9 +80,9 @@ fn values_may_call_back_when_they_go_and_go_once() -> Result<(), Box<dyn std::er
     let value = || Caller { thread: Rc::clone(&thread), variable: variable.clone(), dropped: Rc::clone(&dropped) };
     let first = thread.set(&variable, value());
     drop(thread.set(&variable, value()));
-    assert_eq!(dropped.get(), 0, "the token's old value and the binding hold both");
+    assert_eq!(dropped.get(), 1, "the first went with the token that held it as its old value");
     thread.reset(&variable, &first)?;
-    assert_eq!(dropped.get(), 2, "unbound, and the old values with their tokens");
+    assert_eq!(dropped.get(), 2, "the second was unbound");
     let context = Context::new();
     thread.run(&context, || drop(thread.set(&variable, value())))?;
     drop(context);

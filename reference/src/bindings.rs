@@ -38,9 +38,7 @@ impl Bindings {
     pub(crate) fn with(&self, variable: VariableId, place: u64, value: Value) -> Self {
         let mut map = BTreeMap::clone(&self.map);
         let next = map.values().map(|binding| binding.inserted + 1).max().unwrap_or(0);
-        map.entry(variable)
-            .and_modify(|binding| binding.value = value)
-            .or_insert(Binding { value, place, inserted: next });
+        map.entry(variable).and_modify(|binding| binding.value = value).or_insert(Binding { value, place, inserted: next });
         Self { map: Rc::new(map) }
     }
 

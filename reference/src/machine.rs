@@ -1,9 +1,8 @@
 //! The machine: one function an operation, each headed by the rules that it implements.
 
 use contextvars_spec::{
-    Answer, CacheEntry, ContextId, CurrentContext, Engine, EngineError, Error, Event, Identity, Object, ObservedContext,
-    ObservedToken, Observation, Observe, Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Trace, Value,
-    VariableId, Version,
+    Answer, CacheEntry, ContextId, CurrentContext, Engine, EngineError, Error, Event, Identity, Object, Observation, Observe,
+    ObservedContext, ObservedToken, Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Trace, Value, VariableId, Version,
 };
 
 use crate::bindings::place;
@@ -86,21 +85,19 @@ impl Reference {
 
     /// Answers one step.
     pub fn step(&mut self, step: &Step) -> Answer {
-        let outcome = if self.objects.threads.contains_key(&step.thread) {
-            self.operate(step.thread, &step.operation)
-        } else {
-            Outcome::Skipped
-        };
+        let outcome =
+            if self.objects.threads.contains_key(&step.thread) { self.operate(step.thread, &step.operation) } else { Outcome::Skipped };
         Answer { outcome, events: std::mem::take(&mut self.events) }
     }
 
     /// Every context and token that the trace holds.
     #[must_use]
     pub fn observe(&self) -> Observation {
-        let contexts = self.objects.names.iter().map(|(&context, &index)| ObservedContext {
-            context,
-            bindings: self.objects.contexts[index].bindings.in_order(),
-        });
+        let contexts = self
+            .objects
+            .names
+            .iter()
+            .map(|(&context, &index)| ObservedContext { context, bindings: self.objects.contexts[index].bindings.in_order() });
         let tokens = self.objects.tokens.iter().map(|(&id, token)| ObservedToken {
             token: id,
             variable: token.variable,

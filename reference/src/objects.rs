@@ -107,9 +107,8 @@ impl Objects {
     pub(crate) fn is_alive(&self, context: ContextIndex) -> bool {
         let named = self.names.values().copied();
         let tokens = self.tokens.values().map(|token| token.context);
-        let threads = self.threads.values().flat_map(|thread| {
-            thread.current.into_iter().chain(thread.frames.iter().map(|frame| frame.context))
-        });
+        let threads =
+            self.threads.values().flat_map(|thread| thread.current.into_iter().chain(thread.frames.iter().map(|frame| frame.context)));
         let mut pending: Vec<_> = named.chain(tokens).chain(threads).collect();
         let mut seen = vec![false; self.contexts.len()];
         while let Some(index) = pending.pop() {

@@ -106,8 +106,20 @@ handle!(TokenId, "tok", "a token", "^tok(0|[1-9][0-9]*)$", "A token, such as `to
 handle!(ContextId, "ctx", "a context", "^ctx(0|[1-9][0-9]*)$", "A context, such as `ctx0`.");
 handle!(IteratorId, "iter", "an iterator", "^iter(0|[1-9][0-9]*)$", "An iterator over a context, such as `iter0`.");
 handle!(ReferenceId, "ref", "a weak reference", "^ref(0|[1-9][0-9]*)$", "A weak reference to a context, such as `ref0`.");
-handle!(ThreadId, "thread", "a thread", "^thread(0|[1-9][0-9]*)$", "A thread, such as `thread1`. `thread0` exists from the start of every trace.");
-handle!(WatcherId, "watcher", "a watcher", "^watcher(0|[1-9][0-9]*)$", "A context watcher, such as `watcher0`: the trace's name of it, not the number that CPython gives it.");
+handle!(
+    ThreadId,
+    "thread",
+    "a thread",
+    "^thread(0|[1-9][0-9]*)$",
+    "A thread, such as `thread1`. `thread0` exists from the start of every trace."
+);
+handle!(
+    WatcherId,
+    "watcher",
+    "a watcher",
+    "^watcher(0|[1-9][0-9]*)$",
+    "A context watcher, such as `watcher0`: the trace's name of it, not the number that CPython gives it."
+);
 
 impl ThreadId {
     /// The thread that exists when a trace begins.

@@ -11,12 +11,9 @@ mod trace;
 mod validate;
 mod version;
 
-pub use engine::{
-    Engine, EngineError, Identity, ObservedContext, ObservedToken, Observation, Observe, Run,
-};
+pub use engine::{Engine, EngineError, Identity, Observation, Observe, ObservedContext, ObservedToken, Run};
 pub use handle::{
-    ContextId, Handle, HandleError, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value,
-    ValueId, VariableId, WatcherId,
+    ContextId, Handle, HandleError, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,
 };
 pub use load::{FORMAT_VERSION, LoadError, MAX_TRACE_BYTES, load_trace, parse_trace};
 pub use operation::{Action, Equality, Operation, Step};

@@ -75,11 +75,7 @@ pub fn load_trace(path: &Path) -> Result<Trace, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
     let mut text = Vec::new();
     // The limit holds for pipes and growing files too, so it is on the reading.
-    File::open(path)
-        .map_err(unreadable)?
-        .take(MAX_TRACE_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
+    File::open(path).map_err(unreadable)?.take(MAX_TRACE_BYTES + 1).read_to_end(&mut text).map_err(unreadable)?;
     if text.len() as u64 > MAX_TRACE_BYTES {
         return Err(LoadError::TooLarge { path: path.to_owned() });
     }
@@ -104,8 +100,8 @@ pub fn parse_trace(path: &Path, text: &[u8]) -> Result<Trace, LoadError> {
     }
     let malformed = |place: String, message: String| LoadError::Malformed { path: path.to_owned(), place, message };
     let mut parser = serde_json::Deserializer::from_slice(text);
-    let trace: Trace = serde_path_to_error::deserialize(&mut parser)
-        .map_err(|error| malformed(error.path().to_string(), error.inner().to_string()))?;
+    let trace: Trace =
+        serde_path_to_error::deserialize(&mut parser).map_err(|error| malformed(error.path().to_string(), error.inner().to_string()))?;
     parser.end().map_err(|error| malformed("the end".to_owned(), error.to_string()))?;
     validate_steps(&trace.steps).map_err(|(step, problem)| LoadError::Invalid {
         path: path.to_owned(),

@@ -5,10 +5,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::handle::{
-    ContextId, Handle, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId,
-    VariableId, WatcherId,
-};
+use crate::handle::{ContextId, Handle, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId};
 use crate::outcome::{Event, Outcome};
 use crate::version::Version;
 
@@ -81,7 +78,11 @@ pub enum Action {
 pub enum Operation {
     /// Makes an object to bind, with its own idea of equality.
     #[serde(rename = "value")]
-    Value { equality: Equality, #[serde(rename = "as")] name: ValueId },
+    Value {
+        equality: Equality,
+        #[serde(rename = "as")]
+        name: ValueId,
+    },
     /// `ContextVar(name, *, default)`. `hash` is the variable's 64-bit hash, which engines must use; without it the engine chooses, and iteration order is compared as a set.
     #[serde(rename = "ContextVar")]
     ContextVar {
@@ -102,7 +103,12 @@ pub enum Operation {
     },
     /// `var.set(value)`.
     #[serde(rename = "ContextVar.set")]
-    VarSet { variable: VariableId, value: Value, #[serde(rename = "as")] token: TokenId },
+    VarSet {
+        variable: VariableId,
+        value: Value,
+        #[serde(rename = "as")]
+        token: TokenId,
+    },
     /// `var.reset(token)`.
     #[serde(rename = "ContextVar.reset")]
     VarReset { variable: VariableId, token: Object },
@@ -123,13 +129,23 @@ pub enum Operation {
     TokenExit { token: TokenId },
     /// `Context()`.
     #[serde(rename = "Context")]
-    Context { #[serde(rename = "as")] context: ContextId },
+    Context {
+        #[serde(rename = "as")]
+        context: ContextId,
+    },
     /// `copy_context()`.
     #[serde(rename = "copy_context")]
-    CopyContext { #[serde(rename = "as")] context: ContextId },
+    CopyContext {
+        #[serde(rename = "as")]
+        context: ContextId,
+    },
     /// `context.copy()`.
     #[serde(rename = "Context.copy")]
-    ContextCopy { source: ContextId, #[serde(rename = "as")] context: ContextId },
+    ContextCopy {
+        source: ContextId,
+        #[serde(rename = "as")]
+        context: ContextId,
+    },
     /// `context.run(f)`: what follows in this thread is the body of `f`, up to its `return` or `raise`.
     #[serde(rename = "Context.run")]
     Run { context: ContextId },
@@ -158,16 +174,32 @@ pub enum Operation {
     ContextLen { context: ContextId },
     /// `iter(context)`.
     #[serde(rename = "Context.__iter__")]
-    Iter { context: ContextId, #[serde(rename = "as")] iterator: IteratorId },
+    Iter {
+        context: ContextId,
+        #[serde(rename = "as")]
+        iterator: IteratorId,
+    },
     /// `context.keys()`.
     #[serde(rename = "Context.keys")]
-    Keys { context: ContextId, #[serde(rename = "as")] iterator: IteratorId },
+    Keys {
+        context: ContextId,
+        #[serde(rename = "as")]
+        iterator: IteratorId,
+    },
     /// `context.values()`.
     #[serde(rename = "Context.values")]
-    Values { context: ContextId, #[serde(rename = "as")] iterator: IteratorId },
+    Values {
+        context: ContextId,
+        #[serde(rename = "as")]
+        iterator: IteratorId,
+    },
     /// `context.items()`.
     #[serde(rename = "Context.items")]
-    Items { context: ContextId, #[serde(rename = "as")] iterator: IteratorId },
+    Items {
+        context: ContextId,
+        #[serde(rename = "as")]
+        iterator: IteratorId,
+    },
     /// `next(iterator)`.
     #[serde(rename = "next")]
     Next { iterator: IteratorId },
@@ -191,7 +223,11 @@ pub enum Operation {
     Attempt { action: Action, object: Object },
     /// `weakref.ref(context)`.
     #[serde(rename = "weakref.ref")]
-    WeakReference { context: ContextId, #[serde(rename = "as")] reference: ReferenceId },
+    WeakReference {
+        context: ContextId,
+        #[serde(rename = "as")]
+        reference: ReferenceId,
+    },
     /// `reference()`: the context, or `None` once it is gone.
     #[serde(rename = "dereference")]
     Dereference { reference: ReferenceId },
@@ -200,13 +236,23 @@ pub enum Operation {
     Drop { object: Object },
     /// `PyContext_New()`.
     #[serde(rename = "PyContext_New")]
-    CapiNew { #[serde(rename = "as")] context: ContextId },
+    CapiNew {
+        #[serde(rename = "as")]
+        context: ContextId,
+    },
     /// `PyContext_Copy(source)`.
     #[serde(rename = "PyContext_Copy")]
-    CapiCopy { source: Object, #[serde(rename = "as")] context: ContextId },
+    CapiCopy {
+        source: Object,
+        #[serde(rename = "as")]
+        context: ContextId,
+    },
     /// `PyContext_CopyCurrent()`.
     #[serde(rename = "PyContext_CopyCurrent")]
-    CapiCopyCurrent { #[serde(rename = "as")] context: ContextId },
+    CapiCopyCurrent {
+        #[serde(rename = "as")]
+        context: ContextId,
+    },
     /// `PyContext_Enter(context)`.
     #[serde(rename = "PyContext_Enter")]
     Enter { context: Object },
@@ -231,7 +277,12 @@ pub enum Operation {
     },
     /// `PyContextVar_Set(variable, value)`.
     #[serde(rename = "PyContextVar_Set")]
-    CapiVarSet { variable: Object, value: Value, #[serde(rename = "as")] token: TokenId },
+    CapiVarSet {
+        variable: Object,
+        value: Value,
+        #[serde(rename = "as")]
+        token: TokenId,
+    },
     /// `PyContextVar_Reset(variable, token)`.
     #[serde(rename = "PyContextVar_Reset")]
     CapiVarReset { variable: Object, token: Object },
@@ -248,7 +299,10 @@ pub enum Operation {
     ClearWatcher { id: i32 },
     /// Starts a thread whose current context is NULL, as `_thread.start_new_thread` does.
     #[serde(rename = "start_new_thread")]
-    StartThread { #[serde(rename = "as")] started: ThreadId },
+    StartThread {
+        #[serde(rename = "as")]
+        started: ThreadId,
+    },
     /// The thread's callables return, innermost first, and the thread ends; what it entered otherwise stays entered.
     #[serde(rename = "end_thread")]
     EndThread {},
@@ -280,10 +334,7 @@ impl Operation {
     #[must_use]
     pub fn since(&self) -> Version {
         match self {
-            Self::TokenEnter { .. }
-            | Self::TokenExit { .. }
-            | Self::AddWatcher { .. }
-            | Self::ClearWatcher { .. } => Version::V3_14,
+            Self::TokenEnter { .. } | Self::TokenExit { .. } | Self::AddWatcher { .. } | Self::ClearWatcher { .. } => Version::V3_14,
             Self::Attempt { action, .. } => match action {
                 Action::ExitWithoutArguments | Action::IsMapping => Version::V3_14,
                 Action::Subscript => Version { major: 3, minor: 9 },
@@ -306,10 +357,9 @@ impl Operation {
             | Self::CapiNew { context }
             | Self::CapiCopy { context, .. }
             | Self::CapiCopyCurrent { context } => Handle::Context(context),
-            Self::Iter { iterator, .. }
-            | Self::Keys { iterator, .. }
-            | Self::Values { iterator, .. }
-            | Self::Items { iterator, .. } => Handle::Iterator(iterator),
+            Self::Iter { iterator, .. } | Self::Keys { iterator, .. } | Self::Values { iterator, .. } | Self::Items { iterator, .. } => {
+                Handle::Iterator(iterator)
+            }
             Self::WeakReference { reference, .. } => Handle::Reference(reference),
             Self::AddWatcher { watcher, .. } => Handle::Watcher(watcher),
             Self::StartThread { started } => Handle::Thread(started),
@@ -328,10 +378,9 @@ impl Operation {
             Self::VarSet { variable, value: bound, .. } => several(&[Some(Handle::Variable(variable)), value(Some(bound))]),
             Self::VarReset { variable, token } => several(&[Some(Handle::Variable(variable)), token.handle()]),
             Self::VarName { variable } | Self::Cache { variable } => vec![Handle::Variable(variable)],
-            Self::TokenVar { token }
-            | Self::TokenOldValue { token }
-            | Self::TokenEnter { token }
-            | Self::TokenExit { token } => vec![Handle::Token(token)],
+            Self::TokenVar { token } | Self::TokenOldValue { token } | Self::TokenEnter { token } | Self::TokenExit { token } => {
+                vec![Handle::Token(token)]
+            }
             Self::ContextCopy { source, .. } => vec![Handle::Context(source)],
             Self::Run { context }
             | Self::ContextLen { context }
@@ -344,7 +393,9 @@ impl Operation {
             Self::ContextGet { context, key, default } => several(&[Some(Handle::Context(context)), key.handle(), value(default)]),
             Self::Next { iterator } | Self::IteratorLen { iterator } => vec![Handle::Iterator(iterator)],
             Self::Equal { left, right } | Self::NotEqual { left, right } => several(&[left.handle(), right.handle()]),
-            Self::Repr { object } | Self::Hash { object } | Self::Attempt { object, .. } | Self::Drop { object } => several(&[object.handle()]),
+            Self::Repr { object } | Self::Hash { object } | Self::Attempt { object, .. } | Self::Drop { object } => {
+                several(&[object.handle()])
+            }
             Self::Dereference { reference } => vec![Handle::Reference(reference)],
             Self::CapiCopy { source, .. } => several(&[source.handle()]),
             Self::Enter { context } | Self::Exit { context } => several(&[context.handle()]),

@@ -107,8 +107,6 @@ impl Trace {
     /// Whether every variable has the hash that the trace gives it, so that order is comparable.
     #[must_use]
     pub fn is_steered(steps: &[Step]) -> bool {
-        !steps.iter().any(|step| {
-            matches!(step.operation, Operation::ContextVar { hash: None, .. } | Operation::CapiVarNew { .. })
-        })
+        !steps.iter().any(|step| matches!(step.operation, Operation::ContextVar { hash: None, .. } | Operation::CapiVarNew { .. }))
     }
 }

@@ -45,7 +45,9 @@ fn deep_nesting_is_refused_without_a_stack_overflow() {
 
 #[test]
 fn a_trace_survives_its_own_text() -> Result<(), Box<dyn std::error::Error>> {
-    let text = with_steps(r#"{"op":"start_new_thread","as":"thread1"},{"thread":"thread1","op":"set_context_ver","context_ver":18446744073709551615,"outcome":"none"}"#);
+    let text = with_steps(
+        r#"{"op":"start_new_thread","as":"thread1"},{"thread":"thread1","op":"set_context_ver","context_ver":18446744073709551615,"outcome":"none"}"#,
+    );
     let trace: Trace = parse_trace(Path::new("good.json"), text.as_bytes())?;
     assert_eq!(parse_trace(Path::new("good.json"), trace.to_json()?.as_bytes())?, trace);
     Ok(())

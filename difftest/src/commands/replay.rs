@@ -49,7 +49,10 @@ pub(crate) fn replay(paths: &[PathBuf], names: &[String], json: bool) -> Ended {
             println!("left out: {left_out}");
         }
         for diverged in &replayed.divergences {
-            println!("{}: step {}: `{}` differs from `{}`: {}", diverged.file, diverged.step, diverged.engine, diverged.held_to, diverged.difference);
+            println!(
+                "{}: step {}: `{}` differs from `{}`: {}",
+                diverged.file, diverged.step, diverged.engine, diverged.held_to, diverged.difference
+            );
             println!("  see it with: cargo difftest show '{}'", diverged.file);
         }
         println!("{} traces, {} divergences", replayed.traces, replayed.divergences.len());
@@ -58,7 +61,12 @@ pub(crate) fn replay(paths: &[PathBuf], names: &[String], json: bool) -> Ended {
 }
 
 /// Every engine is held to what the trace records, and to the first engine.
-fn replay_one(engines: &mut [Box<dyn Engine>], trace: &Trace, file: &Path, left_out: &mut Vec<String>) -> Result<Vec<Divergence>, contextvars_spec::EngineError> {
+fn replay_one(
+    engines: &mut [Box<dyn Engine>],
+    trace: &Trace,
+    file: &Path,
+    left_out: &mut Vec<String>,
+) -> Result<Vec<Divergence>, contextvars_spec::EngineError> {
     let mut found = Vec::new();
     for engine in engines.iter_mut() {
         if engine.python_version() < trace.since() {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use contextvars_optimized::{Context, ContextVar, EnterError, ExitError, Iter, ResetError, ThreadState, Token, VarId, WatcherError, Watchers, WeakContext};
+use contextvars_optimized::{
+    Context, ContextVar, EnterError, ExitError, Iter, ResetError, ThreadState, Token, VarId, WatcherError, Watchers, WeakContext,
+};
 use contextvars_spec::{
     Action, Answer, ContextId, CurrentContext, Engine, EngineError, Equality, Error, Event, Exception, Identity, IteratorId, Object,
-    ObservedContext, ObservedToken, Observation, Observe, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Trace, Value,
+    Observation, Observe, ObservedContext, ObservedToken, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Trace, Value,
     ValueId, VariableId, Version, WatcherId,
 };
 
@@ -119,7 +121,8 @@ impl Session {
 
     fn observe(&self) -> Observation {
         let contexts = self.contexts.borrow();
-        let bindings = |context: &Context<Value>| context.iter().filter_map(|(key, value)| Some((*self.names.get(&key)?, *value))).collect();
+        let bindings =
+            |context: &Context<Value>| context.iter().filter_map(|(key, value)| Some((*self.names.get(&key)?, *value))).collect();
         Observation {
             contexts: contexts.iter().map(|(&id, context)| ObservedContext { context: id, bindings: bindings(context) }).collect(),
             tokens: self
@@ -205,7 +208,9 @@ impl Session {
                 self.reset_with(thread, &found.var().clone(), token)
             }
             Operation::Context { context } | Operation::CapiNew { context } => self.name_context(context, Context::new()),
-            Operation::CopyContext { context } | Operation::CapiCopyCurrent { context } => self.name_context(context, thread.state.copy_context()),
+            Operation::CopyContext { context } | Operation::CapiCopyCurrent { context } => {
+                self.name_context(context, thread.state.copy_context())
+            }
             Operation::ContextCopy { source, context } => {
                 let copy = bound!(self.context(source)).copy();
                 self.name_context(context, copy)
@@ -396,7 +401,10 @@ impl Session {
         if let (Object::Context(left), Object::Context(right)) = (left, right)
             && let (Some(left), Some(right)) = (self.context(left), self.context(right))
         {
-            return left.try_eq_by(&right, |left, right| if left == right { Ok(true) } else { self.equal_values((**left).into(), (**right).into()) });
+            return left.try_eq_by(
+                &right,
+                |left, right| if left == right { Ok(true) } else { self.equal_values((**left).into(), (**right).into()) },
+            );
         }
         self.equal_values(left, right)
     }

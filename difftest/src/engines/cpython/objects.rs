@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use contextvars_spec::{
-    ContextId, Equality, IteratorId, Object, ObservedContext, ObservedToken, Observation, Outcome, ReferenceId, ThreadId, TokenId, Value,
+    ContextId, Equality, IteratorId, Object, Observation, ObservedContext, ObservedToken, Outcome, ReferenceId, ThreadId, TokenId, Value,
     ValueId, VariableId,
 };
 use pyo3::prelude::*;
@@ -89,7 +89,14 @@ impl Objects {
         Ok(())
     }
 
-    pub(super) fn new_variable(&mut self, py: Python<'_>, id: VariableId, name: &str, hash: Option<i64>, default: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(super) fn new_variable(
+        &mut self,
+        py: Python<'_>,
+        id: VariableId,
+        name: &str,
+        hash: Option<i64>,
+        default: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let keywords = PyDict::new(py);
         if let Some(default) = default {
             keywords.set_item("default", default)?;
@@ -133,10 +140,7 @@ impl Objects {
                 all.iter().find(|(_, held)| held.as_ptr() as usize == at).map(|(id, _)| id.to_string())
             }
             let variable = self.variable_at.get(&at).map(ToString::to_string);
-            variable
-                .or_else(|| holder(&self.tokens, at))
-                .or_else(|| holder(&self.contexts, at))
-                .or_else(|| holder(&self.iterators, at))
+            variable.or_else(|| holder(&self.tokens, at)).or_else(|| holder(&self.contexts, at)).or_else(|| holder(&self.iterators, at))
         });
         // Python 3.9 leaves the module out.
         Ok(named.replace("<Context object", "<_contextvars.Context object"))

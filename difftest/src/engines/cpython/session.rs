@@ -176,7 +176,13 @@ impl Session {
     }
 
     /// `Context.run`, nested for real. Answers why the loop must end, if it must.
-    fn call_run(self: &Arc<Self>, py: Python<'_>, thread: ThreadId, name: contextvars_spec::ContextId, depth: usize) -> PyResult<Option<End>> {
+    fn call_run(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        thread: ThreadId,
+        name: contextvars_spec::ContextId,
+        depth: usize,
+    ) -> PyResult<Option<End>> {
         let Some(context) = self.lock().objects.object(py, Object::Context(name)) else {
             self.answer(py, thread, Outcome::Skipped);
             return Ok(None);
@@ -184,13 +190,18 @@ impl Session {
         let ended = Arc::new(Mutex::new(None));
         let (session, inner) = (Arc::clone(self), Arc::clone(&ended));
         let raised = self.lock().objects.helper(py, "Raised")?.unbind();
-        let callable = PyCFunction::new_closure(py, None, None, move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
-            let py = arguments.py();
-            session.answer(py, thread, Outcome::Called);
-            let end = session.drive(py, thread, depth + 1);
-            *inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
-            if end == End::Raise { Err(PyErr::from_value(raised.bind(py).call0()?)) } else { Ok(()) }
-        })?;
+        let callable = PyCFunction::new_closure(
+            py,
+            None,
+            None,
+            move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
+                let py = arguments.py();
+                session.answer(py, thread, Outcome::Called);
+                let end = session.drive(py, thread, depth + 1);
+                *inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+                if end == End::Raise { Err(PyErr::from_value(raised.bind(py).call0()?)) } else { Ok(()) }
+            },
+        )?;
         let result = context.call_method1("run", (callable,));
         let expected = [Error::AlreadyEntered { context: name }, Error::NotEntered { context: name }, Error::NotCurrent { context: name }];
         let outcome = match result {
@@ -268,7 +279,9 @@ impl Session {
                 let result = object!(Object::Variable(variable)).call_method1("reset", (&found,));
                 reset_outcome(py, result.map(|_| ()), token, &found)
             }
-            Operation::VarName { variable } => Outcome::Text(object!(Object::Variable(variable)).getattr("name")?.extract::<String>()?.into()),
+            Operation::VarName { variable } => {
+                Outcome::Text(object!(Object::Variable(variable)).getattr("name")?.extract::<String>()?.into())
+            }
             Operation::TokenVar { token } => objects.known(&object!(Object::Token(token)).getattr("var")?),
             Operation::TokenOldValue { token } => objects.known(&object!(Object::Token(token)).getattr("old_value")?),
             Operation::TokenEnter { token } => {
@@ -442,9 +455,11 @@ impl Session {
             Operation::ContextVer {} | Operation::SetContextVer { .. } | Operation::AddWatcher { .. } | Operation::ClearWatcher { .. } => {
                 Outcome::Unsupported
             }
-            Operation::Run { .. } | Operation::Return {} | Operation::Raise {} | Operation::StartThread { .. } | Operation::EndThread {} => {
-                Outcome::Skipped
-            }
+            Operation::Run { .. }
+            | Operation::Return {}
+            | Operation::Raise {}
+            | Operation::StartThread { .. }
+            | Operation::EndThread {} => Outcome::Skipped,
         };
         Ok(outcome)
     }
@@ -452,7 +467,9 @@ impl Session {
 
 fn reset_outcome(py: Python<'_>, result: PyResult<()>, token: Object, found: &Bound<'_, PyAny>) -> Outcome {
     let expected = match token {
-        Object::Token(token) => vec![Error::TokenUsed { token }, Error::TokenOfOtherVariable { token }, Error::TokenOfOtherContext { token }],
+        Object::Token(token) => {
+            vec![Error::TokenUsed { token }, Error::TokenOfOtherVariable { token }, Error::TokenOfOtherContext { token }]
+        }
         object => vec![Error::TokenExpected { object }],
     };
     result.map_or_else(|error| Outcome::Error(classify(py, &error, &expected, found)), |()| Outcome::None)
