@@ -7,6 +7,7 @@ fn main() {
 
 #[cfg(feature = "cpython")]
 fn link_python() {
+    pyo3_build_config::use_pyo3_cfgs();
     let version = pyo3_build_config::get().version();
     println!("cargo:rustc-env=CONTEXTVARS_PYTHON={}.{}", version.major, version.minor);
     // Without this the loader may pick another libpython of the same minor version.

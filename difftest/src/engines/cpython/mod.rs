@@ -9,6 +9,7 @@ mod capi;
 mod errors;
 mod objects;
 mod session;
+mod watchers;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -146,6 +146,11 @@ impl Objects {
         Ok(named.replace("<Context object", "<_contextvars.Context object"))
     }
 
+    /// The context of the trace that stands at an address.
+    pub(super) fn context_at(&self, address: usize) -> Option<ContextId> {
+        self.contexts.iter().find(|(_, held)| held.as_ptr() as usize == address).map(|(&id, _)| id)
+    }
+
     /// The raw content of a variable's cache; absent where its layout is not known.
     pub(super) fn cache(&self, variable: &Bound<'_, PyAny>) -> Outcome {
         if !self.known_layout {

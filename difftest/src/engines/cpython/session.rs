@@ -11,6 +11,7 @@ use pyo3::types::{PyCFunction, PyDict, PyTuple};
 use super::capi;
 use super::errors::{classify, of_type};
 use super::objects::{Objects, c_str};
+use super::watchers::Watchers;
 
 /// Why a loop over the steps ended.
 #[derive(Clone, Copy, PartialEq)]
@@ -29,6 +30,7 @@ struct State {
     next: usize,
     run: Run,
     objects: Objects,
+    watchers: Watchers,
     alive: BTreeSet<ThreadId>,
     workers: Vec<JoinHandle<()>>,
     failure: Option<String>,
@@ -51,6 +53,7 @@ pub(super) fn run(steps: &[Step], observe: Observe) -> Result<Run, String> {
             next: 0,
             run: Run::default(),
             objects: Objects::new(py)?,
+            watchers: Watchers::default(),
             alive: BTreeSet::from([ThreadId::MAIN]),
             workers: Vec::new(),
             failure: None,
@@ -71,6 +74,7 @@ pub(super) fn run(steps: &[Step], observe: Observe) -> Result<Run, String> {
     for worker in workers {
         worker.join().map_err(|_| "a thread of the trace panicked".to_owned())?;
     }
+    Python::attach(|py| session.lock().watchers.clear_all(py)).map_err(|error| error.to_string())?;
     let mut state = session.lock();
     match state.failure.take() {
         Some(failure) => Err(failure),
@@ -108,7 +112,8 @@ impl Session {
     fn answer(&self, py: Python<'_>, thread: ThreadId, outcome: Outcome) {
         let mut state = self.lock();
         let index = state.next;
-        state.run.answers.push(Answer::from(outcome));
+        let events = state.watchers.events(&state.objects);
+        state.run.answers.push(Answer { outcome, events });
         if self.observe.after(index, self.steps.len()) {
             match state.objects.observe(py) {
                 Ok(observation) => state.run.observations.push((index, observation)),
@@ -224,7 +229,8 @@ impl Session {
     /// Everything that neither calls back into the trace nor changes threads.
     fn operate(&self, py: Python<'_>, operation: &Operation) -> PyResult<Outcome> {
         // Python code of a trace's values never comes back here, so that the lock can be held.
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let objects = &mut state.objects;
         macro_rules! object {
             ($object:expr) => {
@@ -451,10 +457,10 @@ impl Session {
                 capi::context_exit(&fresh)?;
                 Outcome::Bool(previous)
             }
-            // CPython shows its count only in the stamps of caches; watchers are a matter of C.
-            Operation::ContextVer {} | Operation::SetContextVer { .. } | Operation::AddWatcher { .. } | Operation::ClearWatcher { .. } => {
-                Outcome::Unsupported
-            }
+            Operation::AddWatcher { fails, watcher } => state.watchers.add(py, watcher, fails)?,
+            Operation::ClearWatcher { id } => state.watchers.clear(py, id)?,
+            // CPython shows its count only in the stamps of caches.
+            Operation::ContextVer {} | Operation::SetContextVer { .. } => Outcome::Unsupported,
             Operation::Run { .. }
             | Operation::Return {}
             | Operation::Raise {}
