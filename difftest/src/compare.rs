@@ -79,8 +79,8 @@ impl Strictness {
             return left == right;
         }
         match operation {
-            // Without steered hashes the order is each engine's own.
-            Operation::Next { .. } => word(left) == word(right),
+            // Without steered hashes these, and the order that follows from them, are each engine's own.
+            Operation::Next { .. } | Operation::Hash { .. } => word(left) == word(right),
             // Which of two unequal bindings is met first depends on the order.
             Operation::Equal { .. } | Operation::NotEqual { .. } => {
                 let raised = |outcome: &Outcome| matches!(outcome, Outcome::Error(_));

@@ -38,7 +38,7 @@ pub fn distil(rule: Rule) -> Option<Trace> {
 
 /// Writes the reference's outcomes into a trace.
 pub fn record(trace: &mut Trace) {
-    let mut reference = Reference::new(Trace::is_steered(&trace.steps));
+    let mut reference = Reference::new();
     for step in &mut trace.steps {
         let answer = reference.step(step);
         step.outcome = Some(answer.outcome);
@@ -47,7 +47,7 @@ pub fn record(trace: &mut Trace) {
 }
 
 fn exercises(steps: &[Step], rule: Rule) -> bool {
-    let mut reference = Reference::new(Trace::is_steered(steps));
+    let mut reference = Reference::new();
     for step in steps {
         reference.step(step);
     }

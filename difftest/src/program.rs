@@ -57,7 +57,7 @@ def keep(name, function):
 /// is nested for real; elsewhere it is written as enter and exit.
 #[must_use]
 pub fn python(trace: &Trace) -> String {
-    let mut reference = Reference::new(Trace::is_steered(&trace.steps));
+    let mut reference = Reference::new();
     let mut writer =
         Writer { text: String::new(), indent: 0, frames: Vec::new(), nested: trace.steps.iter().all(|step| step.thread.is_main()) };
     // Writing to a String never fails.

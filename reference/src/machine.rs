@@ -2,7 +2,7 @@
 
 use contextvars_spec::{
     Answer, CacheEntry, ContextId, CurrentContext, Engine, EngineError, Error, Event, Identity, Object, Observation, Observe,
-    ObservedContext, ObservedToken, Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Trace, Value, VariableId, Version,
+    ObservedContext, ObservedToken, Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Value, VariableId, Version,
 };
 
 use crate::bindings::place;
@@ -15,12 +15,11 @@ pub struct Reference {
     pub(crate) objects: Objects,
     rules: RuleSet,
     events: Vec<Event>,
-    steered: bool,
 }
 
 impl Default for Reference {
     fn default() -> Self {
-        Self::new(true)
+        Self::new()
     }
 }
 
@@ -51,12 +50,12 @@ fn answer(result: Result<(), Error>) -> Outcome {
 }
 
 impl Reference {
-    /// A fresh state: one thread, no current context. `steered` says whether hashes are comparable.
+    /// A fresh state: one thread, no current context.
     #[must_use]
-    pub fn new(steered: bool) -> Self {
+    pub fn new() -> Self {
         let mut objects = Objects::default();
         objects.threads.insert(ThreadId::MAIN, Thread::new());
-        Self { objects, rules: RuleSet::default(), events: Vec::new(), steered }
+        Self { objects, rules: RuleSet::default(), events: Vec::new() }
     }
 
     /// The rules that the answers so far exercised.
@@ -682,8 +681,7 @@ impl Reference {
         match object {
             Object::Variable(id) => {
                 self.cite(Rule::Var5);
-                let hash = bound!(self.variable(id)).hash;
-                if self.steered { Outcome::Hash(hash) } else { Outcome::None }
+                Outcome::Hash(bound!(self.variable(id)).hash)
             }
             Object::Token(_) => {
                 self.cite(Rule::Token8);
@@ -773,7 +771,7 @@ impl Engine for Reference {
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
-        *self = Self::new(Trace::is_steered(steps));
+        *self = Self::new();
         let mut run = Run { answers: Vec::with_capacity(steps.len()), observations: Vec::new() };
         for (index, step) in steps.iter().enumerate() {
             run.answers.push(self.step(step));

@@ -215,7 +215,7 @@ pub enum Operation {
     /// `repr(object)`, with handles in the place of addresses.
     #[serde(rename = "repr")]
     Repr { object: Object },
-    /// `hash(object)`; a variable's is compared where it is steered, `None` and the like answer only that they have one.
+    /// `hash(object)`: a variable's is answered, and compared where every hash is steered; of others only that there is one.
     #[serde(rename = "hash")]
     Hash { object: Object },
     /// Tries what the surface of Python allows or forbids.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use contextvars_difftest::{golden, save};
 use contextvars_reference::Reference;
-use contextvars_spec::{Rule, Trace, load_trace};
+use contextvars_spec::{Rule, load_trace};
 
 use super::Ended;
 
@@ -13,7 +13,7 @@ pub(crate) fn rules(paths: &[PathBuf]) -> Ended {
     let mut exercised = Vec::new();
     for file in save::find(paths)? {
         let trace = load_trace(&file)?;
-        let mut reference = Reference::new(Trace::is_steered(&trace.steps));
+        let mut reference = Reference::new();
         for step in &trace.steps {
             reference.step(step);
         }

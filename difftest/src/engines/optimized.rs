@@ -10,8 +10,8 @@ use contextvars_optimized::{
 };
 use contextvars_spec::{
     Action, Answer, ContextId, CurrentContext, Engine, EngineError, Equality, Error, Event, Exception, Identity, IteratorId, Object,
-    Observation, Observe, ObservedContext, ObservedToken, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Trace, Value,
-    ValueId, VariableId, Version, WatcherId,
+    Observation, Observe, ObservedContext, ObservedToken, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Value, ValueId,
+    VariableId, Version, WatcherId,
 };
 
 /// The engine `optimized`.
@@ -28,7 +28,7 @@ impl Engine for Optimized {
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
-        let mut session = Session::new(Trace::is_steered(steps));
+        let mut session = Session::new();
         let mut run = Run { answers: Vec::with_capacity(steps.len()), observations: Vec::new() };
         for (index, step) in steps.iter().enumerate() {
             let outcome = session.step(step);
@@ -56,7 +56,6 @@ struct Thread {
 type Names = Rc<RefCell<BTreeMap<ContextId, Context<Value>>>>;
 
 struct Session {
-    steered: bool,
     values: BTreeMap<ValueId, Equality>,
     variables: BTreeMap<VariableId, ContextVar<Value>>,
     /// Also of variables that the trace has deleted, since maps and tokens still show them.
@@ -96,9 +95,8 @@ fn answer(result: Result<(), Error>) -> Outcome {
 }
 
 impl Session {
-    fn new(steered: bool) -> Self {
+    fn new() -> Self {
         let mut session = Self {
-            steered,
             values: BTreeMap::new(),
             variables: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -261,7 +259,7 @@ impl Session {
             // Python's texts are Python's own.
             Operation::Repr { .. } | Operation::Cache { .. } => Outcome::Unsupported,
             Operation::Hash { object } => match object {
-                Object::Variable(id) if self.steered => Outcome::Hash(bound!(self.variables.get(&id)).hash()),
+                Object::Variable(id) => Outcome::Hash(bound!(self.variables.get(&id)).hash()),
                 Object::Token(_) | Object::Context(_) => Outcome::Unsupported,
                 _ => Outcome::None,
             },

@@ -80,7 +80,7 @@ impl<'a> Grower<'a> {
         Self {
             settings,
             themes: Theme::WEIGHTS.iter().enumerate().filter(enabled).map(|(_, weighted)| *weighted).collect(),
-            model: Reference::new(!settings.unsteered),
+            model: Reference::new(),
             steps: Vec::new(),
             answers: Vec::new(),
             observe,

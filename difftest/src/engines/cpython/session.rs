@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use contextvars_spec::{Action, Answer, Error, Object, Observe, Operation, Outcome, Run, Step, ThreadId, Trace};
+use contextvars_spec::{Action, Answer, Error, Object, Observe, Operation, Outcome, Run, Step, ThreadId};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyTuple};
 
@@ -39,7 +39,6 @@ struct State {
 struct Session {
     steps: Vec<Step>,
     observe: Observe,
-    steered: bool,
     // A thread that waits holds neither this nor the interpreter, and one that has this never waits
     // for the interpreter.
     state: Mutex<State>,
@@ -58,13 +57,7 @@ pub(super) fn run(steps: &[Step], observe: Observe) -> Result<Run, String> {
             workers: Vec::new(),
             failure: None,
         };
-        let session = Arc::new(Session {
-            steps: steps.to_vec(),
-            observe,
-            steered: Trace::is_steered(steps),
-            state: Mutex::new(state),
-            turn: Condvar::new(),
-        });
+        let session = Arc::new(Session { steps: steps.to_vec(), observe, state: Mutex::new(state), turn: Condvar::new() });
         session.drive(py, ThreadId::MAIN, 0);
         Ok(session)
     })
@@ -110,7 +103,10 @@ impl Session {
 
     /// Records the answer of the next step and goes on to the one after.
     fn answer(&self, py: Python<'_>, thread: ThreadId, outcome: Outcome) {
-        let mut state = self.lock();
+        self.answer_locked(&mut self.lock(), py, thread, outcome);
+    }
+
+    fn answer_locked(&self, state: &mut State, py: Python<'_>, thread: ThreadId, outcome: Outcome) {
         let index = state.next;
         let events = state.watchers.events(&state.objects);
         state.run.answers.push(Answer { outcome, events });
@@ -121,7 +117,7 @@ impl Session {
             }
         }
         state.next += 1;
-        if self.owner(&state) != Some(thread) {
+        if self.owner(state) != Some(thread) {
             self.turn.notify_all();
         }
     }
@@ -170,9 +166,12 @@ impl Session {
             let end = Python::attach(|py| session.drive(py, thread, 0));
             if end == End::Thread {
                 // The thread's state is gone now, and with it what only it held.
-                session.lock().alive.remove(&thread);
-                Python::attach(|py| session.answer(py, thread, Outcome::None));
-                session.turn.notify_all();
+                Python::attach(|py| {
+                    // Under one lock: between the two the step would look like one of a dead thread.
+                    let mut state = session.lock();
+                    state.alive.remove(&thread);
+                    session.answer_locked(&mut state, py, thread, Outcome::None);
+                });
             }
         });
         let mut state = self.lock();
@@ -385,7 +384,7 @@ impl Session {
             Operation::Repr { object } => Outcome::Text(objects.repr(&object!(object))?.into()),
             Operation::Hash { object } => match object!(object).hash() {
                 Err(error) => Outcome::Error(of_type(py, &error)),
-                Ok(hash) if self.steered && matches!(object, Object::Variable(_)) => Outcome::Hash(hash as i64),
+                Ok(hash) if matches!(object, Object::Variable(_)) => Outcome::Hash(hash as i64),
                 Ok(_) => Outcome::None,
             },
             Operation::Attempt { action, object } => {
