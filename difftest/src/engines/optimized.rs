@@ -29,7 +29,7 @@ impl Engine for Optimized {
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         let mut session = Session::new();
-        let mut run = Run { answers: Vec::with_capacity(steps.len()), observations: Vec::new() };
+        let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
         for (index, step) in steps.iter().enumerate() {
             let outcome = session.step(step);
             run.answers.push(Answer { outcome, events: session.events.take() });
