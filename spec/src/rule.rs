@@ -57,6 +57,7 @@ rules! {
     Var11 = "VAR-11": "variables have no order",
     Var12 = "VAR-12": "what variables forbid",
     Var13 = "VAR-13": "`ContextVar[int]` is an alias",
+    Var14 = "VAR-14": "hashing the name may run user code",
     Get1 = "GET-1": "the value in the current context comes first",
     Get2 = "GET-2": "then the default that was given",
     Get3 = "GET-3": "then the variable's own default",
@@ -139,6 +140,7 @@ rules! {
     Eq6 = "EQ-6": "the left side's order decides, and the first answer stops",
     Eq7 = "EQ-7": "`!=` negates",
     Eq8 = "EQ-8": "other types are unequal",
+    Eq9 = "EQ-9": "the maps are compared as they were at the beginning",
     Enter1 = "ENTER-1": "enter pushes",
     Enter2 = "ENTER-2": "the argument must be a context",
     Enter3 = "ENTER-3": "an entered context is refused",
@@ -174,6 +176,15 @@ rules! {
     Cache3 = "CACHE-3": "unbinding empties the cache",
     Cache4 = "CACHE-4": "a default is not cached",
     Cache5 = "CACHE-5": "a stamp of another thread or version is a miss",
+    Cache6 = "CACHE-6": "what user code has overtaken is not cached",
+    Call1 = "CALL-1": "user code runs inside the operation, on its thread",
+    Call2 = "CALL-2": "a value that is compared is asked by its `__eq__`",
+    Final1 = "FINAL-1": "a value goes with the last reference to it",
+    Final2 = "FINAL-2": "what a reset overwrites goes when the old value is bound",
+    Final3 = "FINAL-3": "what a reset unbinds goes when the variable is unbound",
+    Final4 = "FINAL-4": "what only a context holds goes with the context",
+    Final5 = "FINAL-5": "operands live until the operation ends",
+    Final6 = "FINAL-6": "the order in which several values go is open",
 }
 
 impl fmt::Display for Rule {
