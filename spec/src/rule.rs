@@ -162,7 +162,7 @@ rules! {
     Watch4 = "WATCH-4": "clearing frees an identifier",
     Watch5 = "WATCH-5": "clearing an identifier out of range is refused",
     Watch6 = "WATCH-6": "clearing a free identifier is refused",
-    Watch7 = "WATCH-7": "a failing watcher changes nothing",
+    Watch7 = "WATCH-7": "a failing watcher does not undo the switch",
     Thread1 = "THREAD-1": "a thread starts without a context",
     Thread2 = "THREAD-2": "a token works only where its context is current",
     Thread3 = "THREAD-3": "a token works in another thread that entered its context",
