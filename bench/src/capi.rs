@@ -228,11 +228,9 @@ struct Trie {
     unique: RefCell<Object>,
     present: Vec<Object>,
     absent: Vec<Object>,
-    /// The arguments of `set` and `delete`, made beforehand.
+    /// The arguments of `set`, made beforehand.
     pairs: Vec<Object>,
     absent_pairs: Vec<Object>,
-    singles: Vec<Object>,
-    absent_singles: Vec<Object>,
     order: Vec<u32>,
     cursor: Cell<usize>,
     set: Method,
@@ -242,11 +240,13 @@ struct Trie {
 
 fn method(map: &Object, name: &std::ffi::CStr) -> Option<Method> {
     // SAFETY: the map is an object of a static type, whose table of methods ends in a NULL name; a
-    // method of the flags VARARGS or NOARGS has this signature.
+    // method of the flags VARARGS, O or NOARGS has this signature.
     unsafe {
         let mut entry = (*ffi::Py_TYPE(map.0)).tp_methods;
         while !entry.is_null() && !(*entry).ml_name.is_null() {
-            if std::ffi::CStr::from_ptr((*entry).ml_name) == name && (*entry).ml_flags & (ffi::METH_VARARGS | ffi::METH_NOARGS) != 0 {
+            if std::ffi::CStr::from_ptr((*entry).ml_name) == name
+                && (*entry).ml_flags & (ffi::METH_VARARGS | ffi::METH_O | ffi::METH_NOARGS) != 0
+            {
                 return Some((*entry).ml_meth.PyCFunction);
             }
             entry = entry.add(1);
@@ -269,7 +269,7 @@ fn tuple(objects: &[&Object]) -> Object {
 
 #[inline]
 fn call(method: Method, map: &Object, arguments: &Object) -> Object {
-    // SAFETY: the method is of the map's type, and the arguments are a tuple of what it takes.
+    // SAFETY: the method is of the map's type, and the argument is what it takes: a tuple, or a key for `delete`.
     Object::owned(unsafe { method(map.0, arguments.0) })
 }
 
@@ -297,31 +297,13 @@ pub fn trie(py: Python<'_>, keys: &maps::Keys) -> PyResult<Box<dyn maps::Contend
     let numbers: Vec<_> = (0..present.len() as u64).map(number).collect();
     let pairs: Vec<_> = present.iter().zip(&numbers).map(|(key, value)| tuple(&[key, value])).collect();
     let absent_pairs: Vec<_> = absent.iter().map(|key| tuple(&[key, &numbers[0]])).collect();
-    let singles: Vec<_> = present.iter().map(|key| tuple(&[key])).collect();
-    let absent_singles: Vec<_> = absent.iter().map(|key| tuple(&[key])).collect();
     let build = || pairs.iter().fold(empty.clone(), |map, pair| call(set, &map, pair));
     let map = build();
     let middle = present.len() / 2;
     let one_apart = call(set, &map, &tuple(&[&present[middle], &number(middle as u64)]));
     let (separate, unique) = (build(), RefCell::new(build()));
     let (order, cursor) = (keys.order.clone(), Cell::new(0));
-    Ok(Box::new(Trie {
-        map,
-        separate,
-        one_apart,
-        unique,
-        present,
-        absent,
-        pairs,
-        absent_pairs,
-        singles,
-        absent_singles,
-        order,
-        cursor,
-        set,
-        delete,
-        values,
-    }))
+    Ok(Box::new(Trie { map, separate, one_apart, unique, present, absent, pairs, absent_pairs, order, cursor, set, delete, values }))
 }
 
 impl Trie {
@@ -374,7 +356,7 @@ impl maps::Contender for Trie {
                 let mut unique = self.unique.borrow_mut();
                 self.in_turn(repeats, self.absent.len(), |at| {
                     *unique = call(self.set, &unique, &self.absent_pairs[at]);
-                    *unique = call(self.delete, &unique, &self.absent_singles[at]);
+                    *unique = call(self.delete, &unique, &self.absent[at]);
                 });
             }
             Operation::OverwriteShared => self.each(repeats, |at| drop(black_box(call(self.set, &self.map, &self.pairs[at])))),
@@ -392,7 +374,7 @@ impl maps::Contender for Trie {
                     });
                 }
             }
-            Operation::RemoveShared => self.each(repeats, |at| drop(black_box(call(self.delete, &self.map, &self.singles[at])))),
+            Operation::RemoveShared => self.each(repeats, |at| drop(black_box(call(self.delete, &self.map, &self.present[at])))),
             Operation::Iterate => {
                 for _ in 0..repeats {
                     // SAFETY: `values` takes no arguments; what the iterator answers are new references.
@@ -428,7 +410,7 @@ impl maps::Contender for Trie {
                 // SAFETY: deleting from a map of one entry answers the empty map.
                 let empty = {
                     let one = call(self.set, &self.map, &self.absent_pairs[0]);
-                    self.singles.iter().chain(&self.absent_singles[..1]).fold(one, |map, key| call(self.delete, &map, key))
+                    self.present.iter().chain(&self.absent[..1]).fold(one, |map, key| call(self.delete, &map, key))
                 };
                 for _ in 0..repeats {
                     let mut map = empty.clone();
