@@ -318,7 +318,7 @@ Section machine.
           match o with
           | ObjectVariable v =>
               match held_variable s v with
-              | Some x => if steered s then Hash (var_hash x) else Done
+              | Some x => Hash (var_hash x)
               | None => Skipped
               end
           | ObjectToken _ | ObjectContext _ => Error (Unspecified TypeError)
@@ -602,11 +602,3 @@ Section machine.
     (omap (fun name => pair name <$> observe_context name s) ((map_to_list (names s)).*1),
      omap (fun id => pair id <$> observe_token id s) ((map_to_list (tokens s)).*1)).
 End machine.
-
-(** Whether every variable has the hash that the trace gives it, so that hashes and order are comparable. *)
-Definition is_steered (ps : list step) : bool :=
-  forallb (fun p =>
-    match step_operation p with
-    | OpContextVar _ None _ _ | OpCapiVarNew _ _ _ => false
-    | _ => true
-    end) ps.

@@ -60,7 +60,6 @@ Section state.
 
   (** Contexts are numbered in the order of their making; the trace's names lead to the numbers. *)
   Record state := MkState {
-    steered : bool;
     values : gmap N equality;
     variables : gmap N variable;
     tokens : gmap N token;
@@ -74,24 +73,24 @@ Section state.
     events : list event;             (** of the present step, last first *)
   }.
 
-  Definition set_values f (s : state) := MkState (steered s) (f (values s)) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
-  Definition set_variables f (s : state) := MkState (steered s) (values s) (f (variables s)) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
-  Definition set_tokens f (s : state) := MkState (steered s) (values s) (variables s) (f (tokens s)) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
-  Definition set_contexts f (s : state) := MkState (steered s) (values s) (variables s) (tokens s) (f (contexts s)) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
-  Definition set_next_context n (s : state) := MkState (steered s) (values s) (variables s) (tokens s) (contexts s) n (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
-  Definition set_names f (s : state) := MkState (steered s) (values s) (variables s) (tokens s) (contexts s) (next_context s) (f (names s)) (iterators s) (references s) (threads s) (watchers s) (events s).
-  Definition set_iterators f (s : state) := MkState (steered s) (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (f (iterators s)) (references s) (threads s) (watchers s) (events s).
-  Definition set_references f (s : state) := MkState (steered s) (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (f (references s)) (threads s) (watchers s) (events s).
-  Definition set_threads f (s : state) := MkState (steered s) (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (f (threads s)) (watchers s) (events s).
-  Definition set_watchers w (s : state) := MkState (steered s) (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) w (events s).
-  Definition set_events e (s : state) := MkState (steered s) (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) e.
+  Definition set_values f (s : state) := MkState (f (values s)) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
+  Definition set_variables f (s : state) := MkState (values s) (f (variables s)) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
+  Definition set_tokens f (s : state) := MkState (values s) (variables s) (f (tokens s)) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
+  Definition set_contexts f (s : state) := MkState (values s) (variables s) (tokens s) (f (contexts s)) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
+  Definition set_next_context n (s : state) := MkState (values s) (variables s) (tokens s) (contexts s) n (names s) (iterators s) (references s) (threads s) (watchers s) (events s).
+  Definition set_names f (s : state) := MkState (values s) (variables s) (tokens s) (contexts s) (next_context s) (f (names s)) (iterators s) (references s) (threads s) (watchers s) (events s).
+  Definition set_iterators f (s : state) := MkState (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (f (iterators s)) (references s) (threads s) (watchers s) (events s).
+  Definition set_references f (s : state) := MkState (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (f (references s)) (threads s) (watchers s) (events s).
+  Definition set_threads f (s : state) := MkState (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (f (threads s)) (watchers s) (events s).
+  Definition set_watchers w (s : state) := MkState (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) w (events s).
+  Definition set_events e (s : state) := MkState (values s) (variables s) (tokens s) (contexts s) (next_context s) (names s) (iterators s) (references s) (threads s) (watchers s) e.
 
   (** THREAD-1, VER-1. *)
   Definition new_thread : thread := MkThread true None [] (U64 0 1) ghost_zero [].
   Definition new_context : context := MkContext empty_map false None.
 
-  Definition initial (is_steered : bool) : state :=
-    MkState is_steered ∅ ∅ ∅ ∅ 0 ∅ ∅ ∅ {[ 0 := new_thread ]}
+  Definition initial : state :=
+    MkState ∅ ∅ ∅ ∅ 0 ∅ ∅ ∅ {[ 0 := new_thread ]}
       [None; None; None; None; None; None; None; None] [].
 
   Definition thread_of (s : state) (th : thread_id) : thread := default new_thread (threads s !! th).

@@ -15,7 +15,10 @@ let respond map through_cache b request =
   match Yojson.Safe.from_string request with
   | `Assoc fields ->
       let observe =
-        match List.assoc_opt "observe" fields with Some (`Int n) when n > 0 -> n | _ -> 1
+        match Steps.field "observe" fields with
+        | `Int n -> max n 1
+        | `Intlit _ -> max_int
+        | _ -> Steps.malformed "`observe` is a number"
       in
       let steps =
         match Steps.field "steps" fields with
@@ -24,7 +27,7 @@ let respond map through_cache b request =
       in
       let last = List.length steps - 1 in
       let observations = Buffer.create 4096 in
-      let state = ref (initial (is_steered steps)) in
+      let state = ref initial in
       Buffer.add_string b "{\"answers\":[";
       List.iteri
         (fun i step ->
