@@ -328,9 +328,10 @@ except ImportError:
 
 # Threads
 
-# How to know that a thread is gone: the first is from 3.13, the second until 3.12.
-JOINABLE = hasattr(_thread, "start_joinable_thread")
-SENTINEL = not JOINABLE and hasattr(_thread, "_set_sentinel")
+# How to know that a thread is gone: CPython has the first from 3.13 and the second until 3.12. Other
+# implementations, where these exist, do not mean the thread's state by it.
+JOINABLE = CPYTHON and hasattr(_thread, "start_joinable_thread")
+SENTINEL = CPYTHON and not JOINABLE and hasattr(_thread, "_set_sentinel")
 
 
 class Thread:
