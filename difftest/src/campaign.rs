@@ -126,11 +126,8 @@ pub fn run(
             if over || interrupt.load(Ordering::Relaxed) {
                 break;
             }
-            let grown = run_case(plan, case, &strategy, &mut engines, &mut own)?;
-            own.cases += 1;
-            own.operations += grown.steps.len() as u64;
-            own.rules.extend(&grown.rules);
-            progress(1, grown.steps.len() as u64);
+            let operations = run_case(plan, case, &strategy, &mut engines, &mut own)?;
+            progress(1, operations);
         }
         let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         total.cases += own.cases;
@@ -171,18 +168,21 @@ fn run_case(
     strategy: &impl Strategy<Value = Genome>,
     engines: &mut [Box<dyn Engine>],
     own: &mut Outcome,
-) -> Result<Grown, CampaignError> {
+) -> Result<u64, CampaignError> {
     let mut runner = runner(plan.seed, case);
     let mut tree = strategy.new_tree(&mut runner).map_err(|reason| CampaignError::Generation(reason.to_string()))?;
     let genome = tree.current();
-    let grown = grow(&genome, OBSERVE);
-    let known = (engines.first().map(|engine| engine.identity().name).as_deref() == Some("reference")).then(|| grown.run.clone());
-    let ran = lockstep::run(engines, &grown.steps, OBSERVE, known)?;
+    let Grown { steps: grown, run, rules } = grow(&genome, OBSERVE);
+    let known = engines.first().is_some_and(|engine| engine.identity().name == "reference").then_some(run);
+    let ran = lockstep::run(engines, &grown, OBSERVE, known)?;
+    own.cases += 1;
+    own.operations += grown.len() as u64;
+    own.rules.extend(&rules);
     for identity in ran.left_out {
         *own.left_out.entry(identity.name).or_default() += 1;
     }
     if let Some(divergence) = ran.divergence {
-        let steps = shrink_genome(&mut tree, &divergence, engines).unwrap_or_else(|| grown.steps.clone());
+        let steps = shrink_genome(&mut tree, &divergence, engines).unwrap_or_else(|| grown.clone());
         let (steps, divergence) = minimize(&steps, divergence, engines);
         let mut trace = counterexample(steps, &divergence, engines);
         if let Some(provenance) = &mut trace.provenance {
@@ -195,7 +195,7 @@ fn run_case(
         save::write(&path, &trace).map_err(|source| CampaignError::Save { folder: plan.out.clone(), source })?;
         own.found.insert(signature, path);
     }
-    Ok(grown)
+    Ok(grown.len() as u64)
 }
 
 /// Whether the same engine still differs, after every step. An engine that fails shows nothing.

@@ -77,6 +77,13 @@ pub(crate) enum Command {
         #[arg(default_value = "traces")]
         paths: Vec<PathBuf>,
     },
+    /// Answers traces on standard input, one line of JSON each, by one engine: what a child process does.
+    #[command(after_help = "Example:\n  difftest run --engines 'reference,child=difftest serve --engine optimized'")]
+    Serve {
+        /// The engine.
+        #[arg(long)]
+        engine: String,
+    },
     /// Prints the JSON Schema of traces.
     Schema,
 }
@@ -108,6 +115,7 @@ pub(crate) struct RunArguments {
 #[derive(Debug, Args)]
 pub(crate) struct EngineArguments {
     /// The engines, the one that the others are held to first [default: all that this build has].
+    /// `child=COMMAND` is a program that speaks the protocol of `difftest serve`.
     #[arg(long, value_delimiter = ',')]
     pub(crate) engines: Option<Vec<String>>,
 }

@@ -24,13 +24,17 @@ struct Strictness {
 
 /// The first difference between two runs of the same steps, if there is one.
 ///
-/// An operation that either engine does not support is not compared. Linear in what was recorded.
+/// `steered` says whether both engines give variables the hashes of the trace. An operation that
+/// either engine does not support is not compared. Linear in what was recorded.
 #[must_use]
-pub fn first_difference(steps: &[Step], left: &Run, right: &Run) -> Option<Difference> {
+pub fn first_difference(steps: &[Step], steered: bool, left: &Run, right: &Run) -> Option<Difference> {
     let strictness = Strictness {
-        ordered: Trace::is_steered(steps),
+        ordered: steered && Trace::is_steered(steps),
         counted: !steps.iter().any(|step| matches!(step.operation, Operation::SetContextVer { .. })),
     };
+    if left.crash != right.crash {
+        return Some(crash_difference(steps, left, right));
+    }
     let answers = steps.iter().zip(left.answers.iter().zip(&right.answers)).enumerate();
     let mut outcome = None;
     for (index, (step, (left, right))) in answers {
@@ -51,6 +55,20 @@ pub fn first_difference(steps: &[Step], left: &Run, right: &Run) -> Option<Diffe
         return Some(Difference { step, text: "one engine answered fewer steps".to_owned(), kind: "missing-answers".to_owned() });
     }
     outcome
+}
+
+/// A process that ends answers nothing, so that the last step is the nearest that can be named: of a
+/// shrunk trace it is the one that ends it.
+fn crash_difference(steps: &[Step], left: &Run, right: &Run) -> Difference {
+    let ended = |run: &Run| run.crash.map_or_else(|| "answers".to_owned(), |crash| format!("ends by {crash}"));
+    let crash = right.crash.or(left.crash).map_or_else(String::new, |crash| crash.to_string());
+    let step = steps.len().saturating_sub(1);
+    let tag = steps.last().map(|step| step.operation.tag()).unwrap_or_default();
+    Difference {
+        step,
+        text: format!("one side {} and the other {}", ended(left), ended(right)),
+        kind: format!("crash-{}-at-{tag}", crash.replace(' ', "-")),
+    }
 }
 
 impl Strictness {

@@ -1,6 +1,10 @@
 //! Running one trace on several engines and finding where they part.
 
-use contextvars_spec::{Answer, Engine, EngineError, Identity, Observe, Run, Step, Trace};
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
+use std::sync::Once;
+
+use contextvars_spec::{Answer, Crash, Engine, EngineError, Identity, Observe, Run, Step, Trace};
 
 use crate::compare::{Difference, first_difference};
 
@@ -43,31 +47,61 @@ pub struct Lockstep {
 /// # Errors
 ///
 /// If an engine itself fails.
-pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, known: Option<Run>) -> Result<Lockstep, EngineError> {
+pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mut known: Option<Run>) -> Result<Lockstep, EngineError> {
     let since = steps.iter().map(|step| step.operation.since()).max();
     let mut lockstep = Lockstep::default();
-    let mut baseline: Option<(Identity, Run)> = None;
-    for (index, engine) in engines.iter_mut().enumerate() {
+    let mut baseline: Option<(usize, Run)> = None;
+    for index in 0..engines.len() {
+        let engine = engines[index].as_mut();
         if since.is_some_and(|since| engine.python_version() < since) {
             lockstep.left_out.push(engine.identity());
             continue;
         }
-        let run = match &known {
-            Some(known) if index == 0 => known.clone(),
-            _ => engine.run(steps, observe)?,
+        let run = match known.take() {
+            Some(known) => known,
+            None => answer(engine, steps, observe)?,
         };
-        let Some((left, left_run)) = &baseline else {
-            baseline = Some((engine.identity(), run));
+        let Some((first, left)) = &baseline else {
+            baseline = Some((index, run));
             continue;
         };
-        if let Some(difference) = first_difference(steps, left_run, &run) {
-            let at = difference.step;
-            let answers = [left_run, &run].into_iter().filter_map(|run| run.answers.get(at).cloned());
-            lockstep.divergence = Some(Divergence { left: left.clone(), right: engine.identity(), answers: answers.collect(), difference });
+        let steered = engines[*first].steers_hashes() && engines[index].steers_hashes();
+        if let Some(difference) = first_difference(steps, steered, left, &run) {
+            let answers = [left, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect();
+            let (left, right) = (engines[*first].identity(), engines[index].identity());
+            lockstep.divergence = Some(Divergence { left, right, answers, difference });
             break;
         }
     }
     Ok(lockstep)
+}
+
+/// What the engine answers; a panic of the implementation under test is an answer too.
+fn answer(engine: &mut dyn Engine, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+    // An engine starts every trace from a fresh state, whatever a panic left of the last.
+    quietly(|| std::panic::catch_unwind(AssertUnwindSafe(|| engine.run(steps, observe))))
+        .unwrap_or_else(|_| Ok(Run { crash: Some(Crash::Panic), ..Run::default() }))
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `function` without a word of the panics in it: shrinking meets the same one hundreds of times.
+fn quietly<R>(function: impl FnOnce() -> R) -> R {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                others(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = function();
+    QUIET.set(false);
+    result
 }
 
 /// Holds an engine to the outcomes that a trace records.
@@ -76,13 +110,13 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, kn
 ///
 /// If the engine itself fails.
 pub fn check_recorded(engine: &mut dyn Engine, trace: &Trace) -> Result<Option<Divergence>, EngineError> {
-    let run = engine.run(&trace.steps, Observe::Every(usize::MAX))?;
+    let run = answer(engine, &trace.steps, Observe::Every(usize::MAX))?;
     let recorded = trace.steps.iter().zip(&run.answers).map(|(step, answer)| match &step.outcome {
         Some(outcome) => Answer { outcome: outcome.clone(), events: step.events.clone() },
         None => answer.clone(),
     });
-    let recorded = Run { answers: recorded.collect(), observations: run.observations.clone() };
-    Ok(first_difference(&trace.steps, &recorded, &run).map(|difference| Divergence {
+    let recorded = Run { answers: recorded.collect(), observations: run.observations.clone(), crash: None };
+    Ok(first_difference(&trace.steps, engine.steers_hashes(), &recorded, &run).map(|difference| Divergence {
         left: Identity { name: "recorded".to_owned(), version: trace.format.to_string() },
         right: engine.identity(),
         answers: [&recorded, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect(),

@@ -52,8 +52,8 @@ fn without(steps: &[Step], range: std::ops::Range<usize>) -> Vec<Step> {
     let mut missing: HashSet<Handle> = HashSet::new();
     let mut kept = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
-        let needs = step.operation.uses().into_iter().chain([Handle::Thread(step.thread)]);
-        if range.contains(&index) || needs.into_iter().any(|handle| missing.contains(&handle)) {
+        let mut needs = step.operation.uses().chain([Handle::Thread(step.thread)]);
+        if range.contains(&index) || needs.any(|handle| missing.contains(&handle)) {
             missing.extend(step.operation.definition());
         } else {
             kept.push(step.clone());

@@ -772,7 +772,7 @@ impl Engine for Reference {
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         *self = Self::new();
-        let mut run = Run { answers: Vec::with_capacity(steps.len()), observations: Vec::new() };
+        let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
         for (index, step) in steps.iter().enumerate() {
             run.answers.push(self.step(step));
             if observe.after(index, steps.len()) {

@@ -1,5 +1,7 @@
 //! What the tester asks of whoever answers traces.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -39,7 +41,8 @@ impl Observe {
 }
 
 /// The bindings of one context, in its order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ObservedContext {
     /// The context.
     pub context: ContextId,
@@ -48,7 +51,8 @@ pub struct ObservedContext {
 }
 
 /// The attributes of one token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ObservedToken {
     /// The token.
     pub token: TokenId,
@@ -61,7 +65,8 @@ pub struct ObservedToken {
 }
 
 /// Every context and token that the trace still holds, old snapshots included, by ascending handle.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Observation {
     /// The contexts.
     pub contexts: Vec<ObservedContext>,
@@ -76,6 +81,33 @@ pub struct Run {
     pub answers: Vec<Answer>,
     /// The recorded states, each with the index of the step before it.
     pub observations: Vec<(usize, Observation)>,
+    /// How the engine's process ended before it had answered, if it has one and it did.
+    pub crash: Option<Crash>,
+}
+
+/// How a process ended that was to answer a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Crash {
+    /// A signal ended it.
+    Signal(i32),
+    /// It ended by itself, with this status.
+    Exit(i32),
+    /// It had not answered after this many seconds, and was killed.
+    Hang(u64),
+    /// The engine runs in the tester's own process, and panicked.
+    Panic,
+}
+
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Exit(status) => write!(f, "exit status {status}"),
+            Self::Hang(seconds) => write!(f, "no answer in {seconds} s"),
+            Self::Panic => f.write_str("a panic"),
+        }
+    }
 }
 
 /// An engine could not answer a trace at all.
@@ -99,6 +131,12 @@ pub trait Engine {
     /// The Python version whose rules the engine follows; traces that require a newer one are not
     /// given to it.
     fn python_version(&self) -> Version;
+
+    /// Whether the engine gives variables the hashes that traces give them, so that its order of
+    /// iteration is comparable.
+    fn steers_hashes(&self) -> bool {
+        true
+    }
 
     /// Answers every step in order, from a fresh state.
     ///

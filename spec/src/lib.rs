@@ -6,18 +6,20 @@ mod handle;
 mod load;
 mod operation;
 mod outcome;
+mod protocol;
 mod rule;
 mod trace;
 mod validate;
 mod version;
 
-pub use engine::{Engine, EngineError, Identity, Observation, Observe, ObservedContext, ObservedToken, Run};
+pub use engine::{Crash, Engine, EngineError, Identity, Observation, Observe, ObservedContext, ObservedToken, Run};
 pub use handle::{
     ContextId, Handle, HandleError, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,
 };
 pub use load::{FORMAT_VERSION, LoadError, MAX_TRACE_BYTES, load_trace, parse_trace};
 pub use operation::{Action, Equality, Operation, Step};
 pub use outcome::{Answer, CacheEntry, CurrentContext, Error, Event, Exception, Outcome};
+pub use protocol::{Hello, PROTOCOL_VERSION, Request, Response};
 pub use rule::{Rule, RuleSet, UnknownRule};
 pub use trace::{Provenance, Requirements, Trace};
 pub use validate::{Problem, validate_steps};

@@ -368,42 +368,55 @@ impl Operation {
     }
 
     /// The handles that the operation needs, in the order of its fields.
-    #[must_use]
-    pub fn uses(&self) -> Vec<Handle> {
+    pub fn uses(&self) -> impl Iterator<Item = Handle> + use<> {
         let value = |value: Option<Value>| value.and_then(|value| Object::from(value).handle());
-        let several = |objects: &[Option<Handle>]| objects.iter().flatten().copied().collect();
-        match *self {
-            Self::ContextVar { default, .. } | Self::CapiVarNew { default, .. } => several(&[value(default)]),
-            Self::VarGet { variable, default } => several(&[Some(Handle::Variable(variable)), value(default)]),
-            Self::VarSet { variable, value: bound, .. } => several(&[Some(Handle::Variable(variable)), value(Some(bound))]),
-            Self::VarReset { variable, token } => several(&[Some(Handle::Variable(variable)), token.handle()]),
-            Self::VarName { variable } | Self::Cache { variable } => vec![Handle::Variable(variable)],
+        let variable = |variable| Some(Handle::Variable(variable));
+        let context = |context| Some(Handle::Context(context));
+        let uses = match *self {
+            Self::ContextVar { default, .. } | Self::CapiVarNew { default, .. } => [value(default), None, None],
+            Self::VarGet { variable: of, default } => [variable(of), value(default), None],
+            Self::VarSet { variable: of, value: bound, .. } => [variable(of), value(Some(bound)), None],
+            Self::VarReset { variable: of, token } => [variable(of), token.handle(), None],
+            Self::VarName { variable: of } | Self::Cache { variable: of } => [variable(of), None, None],
             Self::TokenVar { token } | Self::TokenOldValue { token } | Self::TokenEnter { token } | Self::TokenExit { token } => {
-                vec![Handle::Token(token)]
+                [Some(Handle::Token(token)), None, None]
             }
-            Self::ContextCopy { source, .. } => vec![Handle::Context(source)],
-            Self::Run { context }
-            | Self::ContextLen { context }
-            | Self::Iter { context, .. }
-            | Self::Keys { context, .. }
-            | Self::Values { context, .. }
-            | Self::Items { context, .. }
-            | Self::WeakReference { context, .. } => vec![Handle::Context(context)],
-            Self::GetItem { context, key } | Self::Contains { context, key } => several(&[Some(Handle::Context(context)), key.handle()]),
-            Self::ContextGet { context, key, default } => several(&[Some(Handle::Context(context)), key.handle(), value(default)]),
-            Self::Next { iterator } | Self::IteratorLen { iterator } => vec![Handle::Iterator(iterator)],
-            Self::Equal { left, right } | Self::NotEqual { left, right } => several(&[left.handle(), right.handle()]),
+            Self::ContextCopy { source: of, .. }
+            | Self::Run { context: of }
+            | Self::ContextLen { context: of }
+            | Self::Iter { context: of, .. }
+            | Self::Keys { context: of, .. }
+            | Self::Values { context: of, .. }
+            | Self::Items { context: of, .. }
+            | Self::WeakReference { context: of, .. } => [context(of), None, None],
+            Self::GetItem { context: of, key } | Self::Contains { context: of, key } => [context(of), key.handle(), None],
+            Self::ContextGet { context: of, key, default } => [context(of), key.handle(), value(default)],
+            Self::Next { iterator } | Self::IteratorLen { iterator } => [Some(Handle::Iterator(iterator)), None, None],
+            Self::Equal { left, right } | Self::NotEqual { left, right } => [left.handle(), right.handle(), None],
             Self::Repr { object } | Self::Hash { object } | Self::Attempt { object, .. } | Self::Drop { object } => {
-                several(&[object.handle()])
+                [object.handle(), None, None]
             }
-            Self::Dereference { reference } => vec![Handle::Reference(reference)],
-            Self::CapiCopy { source, .. } => several(&[source.handle()]),
-            Self::Enter { context } | Self::Exit { context } => several(&[context.handle()]),
-            Self::CapiVarGet { variable, default } => several(&[variable.handle(), value(default)]),
-            Self::CapiVarSet { variable, value: bound, .. } => several(&[variable.handle(), value(Some(bound))]),
-            Self::CapiVarReset { variable, token } => several(&[variable.handle(), token.handle()]),
-            _ => Vec::new(),
-        }
+            Self::Dereference { reference } => [Some(Handle::Reference(reference)), None, None],
+            Self::CapiCopy { source: of, .. } | Self::Enter { context: of } | Self::Exit { context: of } => [of.handle(), None, None],
+            Self::CapiVarGet { variable: of, default } => [of.handle(), value(default), None],
+            Self::CapiVarSet { variable: of, value: bound, .. } => [of.handle(), value(Some(bound)), None],
+            Self::CapiVarReset { variable: of, token } => [of.handle(), token.handle(), None],
+            Self::Value { .. }
+            | Self::Context { .. }
+            | Self::CopyContext { .. }
+            | Self::Return {}
+            | Self::Raise {}
+            | Self::CapiNew { .. }
+            | Self::CapiCopyCurrent { .. }
+            | Self::AddWatcher { .. }
+            | Self::ClearWatcher { .. }
+            | Self::StartThread { .. }
+            | Self::EndThread {}
+            | Self::ContextVer {}
+            | Self::SetContextVer { .. }
+            | Self::HasCurrentContext {} => [None, None, None],
+        };
+        uses.into_iter().flatten()
     }
 }
 

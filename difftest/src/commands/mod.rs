@@ -3,6 +3,7 @@
 mod replay;
 mod rules;
 mod run;
+mod serve;
 mod show;
 mod shrink;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> Ended {
         Command::Golden { folder } => rules::golden(&folder),
         Command::Engines => list_engines(),
         Command::Rules { paths } => rules::rules(&paths),
+        Command::Serve { engine } => serve::serve(&engine),
         Command::Schema => {
             println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Trace))?);
             Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! The engines, by their names on the command line.
 
+pub mod child;
 #[cfg(feature = "cpython")]
 pub mod cpython;
 pub mod optimized;
@@ -15,7 +16,7 @@ pub const NAMES: &[&str] = &["reference", "optimized", "cpython"];
 #[derive(Debug, Error)]
 pub enum Unavailable {
     /// No engine has the name.
-    #[error("`{0}` is not an engine; name some of reference, optimized, cpython")]
+    #[error("`{0}` is not an engine; name some of reference, optimized, cpython, child=COMMAND")]
     Unknown(String),
     /// The build left it out.
     #[error("engine `cpython` was left out of this build; build with `--features cpython`")]
@@ -38,6 +39,9 @@ pub fn start(name: &str) -> Result<Box<dyn Engine>, Unavailable> {
         "cpython" => Ok(Box::new(cpython::CPython::new()?)),
         #[cfg(not(feature = "cpython"))]
         "cpython" => Err(Unavailable::LeftOut),
-        _ => Err(Unavailable::Unknown(name.to_owned())),
+        _ => match name.strip_prefix("child=") {
+            Some(command) => Ok(Box::new(child::Child::start(name, shlex::split(command).unwrap_or_default())?)),
+            None => Err(Unavailable::Unknown(name.to_owned())),
+        },
     }
 }

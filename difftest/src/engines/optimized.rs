@@ -29,7 +29,7 @@ impl Engine for Optimized {
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         let mut session = Session::new();
-        let mut run = Run { answers: Vec::with_capacity(steps.len()), observations: Vec::new() };
+        let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
         for (index, step) in steps.iter().enumerate() {
             let outcome = session.step(step);
             run.answers.push(Answer { outcome, events: session.events.take() });
@@ -50,7 +50,7 @@ enum View {
 
 struct Thread {
     state: ThreadState<Value>,
-    frames: Vec<(Context<Value>, ContextId)>,
+    frames: RefCell<Vec<(Context<Value>, ContextId)>>,
 }
 
 type Names = Rc<RefCell<BTreeMap<ContextId, Context<Value>>>>;
@@ -64,7 +64,7 @@ struct Session {
     contexts: Names,
     iterators: BTreeMap<IteratorId, (View, Iter<Value>)>,
     references: BTreeMap<ReferenceId, (ContextId, WeakContext<Value>)>,
-    threads: BTreeMap<ThreadId, Thread>,
+    threads: BTreeMap<ThreadId, Rc<Thread>>,
     watchers: Rc<Watchers<Value>>,
     events: Rc<RefCell<Vec<Event>>>,
 }
@@ -114,7 +114,7 @@ impl Session {
 
     fn start_thread(&mut self, thread: ThreadId) {
         let state = ThreadState::with_watchers(Rc::clone(&self.watchers));
-        self.threads.insert(thread, Thread { state, frames: Vec::new() });
+        self.threads.insert(thread, Rc::new(Thread { state, frames: RefCell::default() }));
     }
 
     fn observe(&self) -> Observation {
@@ -154,8 +154,7 @@ impl Session {
     }
 
     fn step(&mut self, step: &Step) -> Outcome {
-        let uses = step.operation.uses();
-        let objects = uses.iter().filter_map(|handle| match *handle {
+        let objects = step.operation.uses().filter_map(|handle| match handle {
             contextvars_spec::Handle::Value(id) => Some(Object::Value(id)),
             contextvars_spec::Handle::Variable(id) => Some(Object::Variable(id)),
             contextvars_spec::Handle::Token(id) => Some(Object::Token(id)),
@@ -166,18 +165,16 @@ impl Session {
         for object in objects {
             bound!(self.is_bound(object).then_some(()));
         }
-        // The thread is taken out so that operations can borrow the rest; it goes back unless it ends.
-        let mut thread = bound!(self.threads.remove(&step.thread));
-        let outcome = self.operate(&mut thread, &step.operation);
+        let thread = Rc::clone(bound!(self.threads.get(&step.thread)));
+        let outcome = self.operate(&thread, &step.operation);
         if let Operation::EndThread {} = step.operation {
-            while self.run_end(&mut thread, Outcome::None) != Outcome::Skipped {}
-        } else {
-            self.threads.insert(step.thread, thread);
+            while self.run_end(&thread, Outcome::None) != Outcome::Skipped {}
+            self.threads.remove(&step.thread);
         }
         outcome
     }
 
-    fn operate(&mut self, thread: &mut Thread, operation: &Operation) -> Outcome {
+    fn operate(&mut self, thread: &Thread, operation: &Operation) -> Outcome {
         match *operation {
             Operation::Value { equality, name } => {
                 self.values.insert(name, equality);
@@ -225,7 +222,7 @@ impl Session {
                 match thread.state.enter(&context) {
                     Err(error) => Outcome::Error(enter_error(error, name)),
                     Ok(()) => {
-                        thread.frames.push((context, name));
+                        thread.frames.borrow_mut().push((context, name));
                         Outcome::Called
                     }
                 }
@@ -370,8 +367,8 @@ impl Session {
         }))
     }
 
-    fn run_end(&self, thread: &mut Thread, result: Outcome) -> Outcome {
-        let (context, name) = bound!(thread.frames.pop());
+    fn run_end(&self, thread: &Thread, result: Outcome) -> Outcome {
+        let (context, name) = bound!(thread.frames.borrow_mut().pop());
         match thread.state.exit(&context) {
             Ok(()) => result,
             Err(error) => Outcome::Error(exit_error(error, name)),

@@ -38,7 +38,7 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
         observations.push((steps.len() - 1, model.observe()));
     }
-    Grown { run: Run { answers, observations }, rules: model.rules(), steps }
+    Grown { run: Run { answers, observations, crash: None }, rules: model.rules(), steps }
 }
 
 struct Grower<'a> {

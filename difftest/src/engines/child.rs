@@ -1,0 +1,200 @@
+//! An engine in a process of its own, which speaks the protocol of [`contextvars_spec::Request`].
+//!
+//! What ends the process is an answer (a crash), and the next trace gets a new process.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use contextvars_spec::{Crash, Engine, EngineError, Hello, Identity, Observe, PROTOCOL_VERSION, Request, Response, Run, Step, Version};
+
+/// How long a process may take to start or to answer one trace, in seconds. The slowest interpreter
+/// starts in 3 s and answers a trace in less than 0.1 s; what takes longer does not end.
+const PATIENCE: u64 = 20;
+
+/// The longest line that is read, in bytes: a thousand times the answers to a generated trace.
+const MAX_LINE_BYTES: u64 = 256 << 20;
+
+/// How much of what a process writes on standard error is kept for messages, in bytes.
+const KEPT_ERRORS: usize = 2_000;
+
+/// An engine in a process of its own.
+#[derive(Debug)]
+pub struct Child {
+    name: String,
+    /// The program and its arguments.
+    words: Vec<String>,
+    hello: Hello,
+    process: Option<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: std::process::Child,
+    input: ChildStdin,
+    lines: Receiver<String>,
+    errors: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Child {
+    /// Starts a program with its arguments; `name` is the engine's on the command line.
+    ///
+    /// # Errors
+    ///
+    /// If the process does not start or does not say hello.
+    pub fn start(name: &str, words: Vec<String>) -> Result<Self, EngineError> {
+        let failure = |reason: String| EngineError { engine: name.to_owned(), reason };
+        let (process, hello) = Process::start(&words).map_err(failure)?;
+        Ok(Self { name: name.to_owned(), words, hello, process: Some(process) })
+    }
+
+    fn failure(&self, reason: impl Into<String>) -> EngineError {
+        EngineError { engine: self.name.clone(), reason: reason.into() }
+    }
+}
+
+impl Engine for Child {
+    fn identity(&self) -> Identity {
+        // Not the command: the name goes into files, and a path is of one machine.
+        let Hello { engine, python, .. } = &self.hello;
+        Identity { name: format!("{}-{python}", engine.name), version: engine.version.clone() }
+    }
+
+    fn python_version(&self) -> Version {
+        self.hello.python
+    }
+
+    fn steers_hashes(&self) -> bool {
+        self.hello.steered
+    }
+
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+        let mut process = match self.process.take() {
+            Some(process) => process,
+            None => Process::start(&self.words).map_err(|reason| self.failure(reason))?.0,
+        };
+        let request = serde_json::to_string(&Request::new(steps, observe)).map_err(|error| self.failure(error.to_string()))?;
+        let line = match process.ask(&request) {
+            Ok(line) => line,
+            Err(crash) => return Ok(Run { crash: Some(crash), ..Run::default() }),
+        };
+        let response = serde_json::from_str(&line)
+            .map_err(|error| self.failure(format!("its answer is not of the protocol: {error}; it begins `{}`", beginning(&line))))?;
+        match response {
+            Response::Run { answers, observations } if answers.len() == steps.len() => {
+                self.process = Some(process);
+                Ok(Run { answers, observations, crash: None })
+            }
+            Response::Run { answers, .. } => Err(self.failure(format!("it answered {} of {} steps", answers.len(), steps.len()))),
+            Response::Failure { failure } => Err(self.failure(failure)),
+        }
+    }
+}
+
+impl Process {
+    fn start(words: &[String]) -> Result<(Self, Hello), String> {
+        let Some((program, arguments)) = words.split_first() else {
+            return Err("no program is named; write `child=PROGRAM ARGUMENTS`".to_owned());
+        };
+        let mut child = Command::new(program)
+            .args(arguments)
+            // The embedding's own, where it is set: it would lead another interpreter astray.
+            .env_remove("PYTHONHOME")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start `{program}`: {error}; check the path"))?;
+        let (Some(input), Some(output), Some(complaints)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+            return Err(format!("`{program}` has no pipes"));
+        };
+        // One line is in flight at a time.
+        let (sender, lines) = sync_channel(1);
+        std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = String::new();
+            while matches!(output.by_ref().take(MAX_LINE_BYTES).read_line(&mut line), Ok(1..)) && line.ends_with('\n') {
+                if sender.send(std::mem::take(&mut line)).is_err() {
+                    break;
+                }
+            }
+        });
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&errors);
+        // Read to the end, or a talkative process would wait for ever.
+        std::thread::spawn(move || {
+            let mut complaints = complaints;
+            let mut piece = [0; 1024];
+            while let Ok(length @ 1..) = complaints.read(&mut piece) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(&piece[..length]);
+                let surplus = kept.len().saturating_sub(KEPT_ERRORS);
+                kept.drain(..surplus);
+            }
+        });
+        let mut process = Self { child, input, lines, errors };
+        let hello = process
+            .line()
+            .map_err(|crash| format!("`{program}` ends before it says hello: {crash}; it wrote `{}`", process.complaints()))?;
+        let hello: Hello = serde_json::from_str(&hello)
+            .map_err(|error| format!("`{program}` says no hello of the protocol: {error}; it says `{}`", beginning(&hello)))?;
+        if hello.protocol != PROTOCOL_VERSION {
+            return Err(format!(
+                "`{program}` speaks protocol {} and this program {PROTOCOL_VERSION}; bring the older one up to date",
+                hello.protocol
+            ));
+        }
+        Ok((process, hello))
+    }
+
+    fn ask(&mut self, request: &str) -> Result<String, Crash> {
+        let written = writeln!(self.input, "{request}").and_then(|()| self.input.flush());
+        // A process that does not read has ended, or is about to.
+        if written.is_err() { Err(self.end()) } else { self.line() }
+    }
+
+    fn line(&mut self) -> Result<String, Crash> {
+        match self.lines.recv_timeout(Duration::from_secs(PATIENCE)) {
+            Ok(line) => Ok(line),
+            Err(RecvTimeoutError::Timeout) => {
+                // Dropping the process kills it.
+                Err(Crash::Hang(PATIENCE))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.end()),
+        }
+    }
+
+    /// How a process ended whose output has.
+    fn end(&mut self) -> Crash {
+        match self.child.wait() {
+            Ok(status) => crash(status),
+            Err(_) => Crash::Exit(-1),
+        }
+    }
+
+    fn complaints(&self) -> String {
+        String::from_utf8_lossy(&self.errors.lock().unwrap_or_else(PoisonError::into_inner)).trim().to_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, and then neither is of use.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn crash(status: ExitStatus) -> Crash {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return Crash::Signal(signal);
+    }
+    Crash::Exit(status.code().unwrap_or(-1))
+}
+
+fn beginning(line: &str) -> String {
+    line.trim_end().chars().take(200).collect()
+}

@@ -1,0 +1,102 @@
+//! The lines that the tester and an engine in a process of its own exchange.
+//!
+//! The engine prints a [`Hello`], then answers each [`Request`], one line of JSON, by a [`Response`],
+//! one line of JSON, until its input ends. Every request starts from a fresh state.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Identity, Observation, Observe, Run};
+use crate::operation::Step;
+use crate::outcome::Answer;
+use crate::version::Version;
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The first line of an engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of the protocol.
+    pub protocol: u32,
+    /// Who answers.
+    pub engine: Identity,
+    /// The Python version whose rules the engine follows.
+    pub python: Version,
+    /// Whether variables get the hashes that traces give them; where not, order is compared as a set.
+    #[serde(default = "yes")]
+    pub steered: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A trace to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// After how many steps the whole state is recorded; it is after the last one too.
+    pub observe: usize,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl Request {
+    /// The request to answer `steps` and to record the state as `observe` says.
+    #[must_use]
+    pub fn new(steps: &[Step], observe: Observe) -> Self {
+        let observe = match observe {
+            Observe::EveryStep => 1,
+            Observe::Every(interval) => interval,
+        };
+        Self { observe, steps: steps.to_vec() }
+    }
+}
+
+/// What an engine answers to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Response {
+    /// The answers, one a step, and the recorded states with the index of the step before each.
+    Run {
+        /// The answers.
+        answers: Vec<Answer>,
+        /// The states.
+        observations: Vec<(usize, Observation)>,
+    },
+    /// The engine itself failed.
+    Failure {
+        /// Why.
+        failure: String,
+    },
+}
+
+impl From<Run> for Response {
+    fn from(run: Run) -> Self {
+        Self::Run { answers: run.answers, observations: run.observations }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handle::{ContextId, ThreadId, Value, VariableId};
+    use crate::operation::Operation;
+
+    #[test]
+    fn lines_are_as_documented() {
+        let request = Request::new(&[Step::new(ThreadId::MAIN, Operation::Context { context: ContextId(0) })], Observe::EveryStep);
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(line, r#"{"observe":1,"steps":[{"op":"Context","as":"ctx0"}]}"#);
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+
+        let line = r#"{"answers":[{"outcome":"none"}],"observations":[[0,{"contexts":[{"context":"ctx0","bindings":[["var0","val1"]]}],"tokens":[]}]]}"#;
+        let response: Response = serde_json::from_str(line).unwrap();
+        let Response::Run { observations, .. } = &response else { panic!("{response:?}") };
+        assert_eq!(observations[0].1.contexts[0].bindings, [(VariableId(0), "val1".parse::<Value>().unwrap())]);
+        assert_eq!(serde_json::to_string(&response).unwrap(), line);
+
+        let hello: Hello = serde_json::from_str(r#"{"protocol":1,"engine":{"name":"coq","version":"0.1.0"},"python":"3.14"}"#).unwrap();
+        assert!(hello.steered);
+    }
+}
