@@ -176,12 +176,18 @@ impl Reference {
     /// A context of so many variables, entered.
     pub fn new(size: usize) -> Self {
         use contextvars_spec::{ContextId, Object, Operation, TokenId, Value, VariableId};
-        let mut made = Self { machine: contextvars_reference::Reference::new(true), size, cursor: 0 };
+        let mut made = Self { machine: contextvars_reference::Reference::new(), size, cursor: 0 };
         made.step(Operation::Context { context: ContextId(0) });
         made.step(Operation::Enter { context: Object::Context(ContextId(0)) });
         for number in 0..size as u32 {
             let (variable, hash) = (VariableId(number), Some(i64::from(number).wrapping_mul(0x9e37_79b9)));
-            made.step(Operation::ContextVar { name: "v".into(), hash, default: None, variable });
+            made.step(Operation::ContextVar {
+                name: "v".into(),
+                hash,
+                default: None,
+                on_hash: contextvars_spec::Program::default(),
+                variable,
+            });
             made.step(Operation::VarSet { variable, value: Value::None, token: TokenId(0) });
         }
         made
