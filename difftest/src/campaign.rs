@@ -27,6 +27,10 @@ pub const OBSERVE: Observe = Observe::Every(64);
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
 
+/// How many traces of a hundred have user code that operations call back into: it takes its time, and
+/// only engines in processes of their own are given it.
+pub const PROGRAMS: u32 = 4;
+
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
@@ -47,6 +51,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Where counterexamples go.
     pub out: PathBuf,
+    /// How many traces of a hundred have programs; [`PROGRAMS`] by default.
+    pub programs: u32,
 }
 
 /// What a run came to.
@@ -115,7 +121,7 @@ pub fn run(
         let mut engines = engines()?;
         let identities: Vec<_> = engines.iter().map(|engine| engine.identity()).collect();
         let python = engines.iter().map(|engine| engine.python_version()).min().unwrap_or(Version::V3_14);
-        let strategy = genomes(LENGTH, python);
+        let strategy = genomes(LENGTH, python, plan.programs);
         let mut own = Outcome::default();
         loop {
             let case = next.fetch_add(1, Ordering::Relaxed);

@@ -107,6 +107,9 @@ pub(crate) struct RunArguments {
     /// Where counterexamples go.
     #[arg(long, default_value = "traces/found")]
     pub(crate) out: PathBuf,
+    /// How many traces of a hundred have user code that operations call back into [default: 4].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) programs: Option<u32>,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

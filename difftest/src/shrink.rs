@@ -76,20 +76,19 @@ fn shorter(program: &Program) -> impl Iterator<Item = Program> {
 
 /// Tries plainer operands, one at a time.
 fn simplify(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
-    let mut index = 0;
-    while index < best.len() {
-        for step in plainer(&best[index]) {
+    for index in 0..best.len() {
+        // What is plainer in one way may become plainer in another; it never becomes less so.
+        while let Some(candidate) = plainer(&best[index]).into_iter().find_map(|step| {
             let mut candidate = best.clone();
             candidate[index] = step;
-            if candidate[index] != best[index] && validate_steps(&candidate).is_ok() && fails(&candidate) {
-                *best = candidate;
-            }
+            (candidate[index] != best[index] && validate_steps(&candidate).is_ok() && fails(&candidate)).then_some(candidate)
+        }) {
+            *best = candidate;
         }
-        index += 1;
     }
 }
 
-/// Variants of a step that a reader has less to wonder about.
+/// Variants of a step that a reader has less to wonder about. No chain of them leads back.
 fn plainer(step: &Step) -> Vec<Step> {
     let mut variants = Vec::new();
     let mut offer = |operation: Operation| variants.push(Step::new(step.thread, operation));
@@ -113,8 +112,9 @@ fn plainer(step: &Step) -> Vec<Step> {
             };
             offer(like("a", hash, default, &on_hash));
             offer(like(&name, hash, None, &on_hash));
-            for plain in [0, i64::from(variable.0)] {
-                offer(like(&name, Some(plain), default, &on_hash));
+            let plain = [0, i64::from(variable.0)];
+            for better in plain.into_iter().take_while(|plain| hash != Some(*plain)) {
+                offer(like(&name, Some(better), default, &on_hash));
             }
             for shorter in shorter(&on_hash) {
                 offer(like(&name, hash, default, &shorter));

@@ -73,7 +73,7 @@ impl Reference {
         self.objects.tokens.get(&token).map(|token| token.variable)
     }
 
-    /// Whether the rules leave open what the engines answer from now on (FINAL-6).
+    /// Whether the rules leave open what the engines answer from now on (FINAL-1).
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open

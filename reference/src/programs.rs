@@ -62,7 +62,7 @@ impl Objects {
 }
 
 impl Reference {
-    /// FINAL-1 to FINAL-4, FINAL-6: the values that nothing leads to any more go.
+    /// FINAL-1 to FINAL-4: the values that nothing leads to any more go.
     ///
     /// Answers whether any did.
     pub(crate) fn finalize(&mut self, thread: ThreadId) -> bool {
@@ -75,7 +75,6 @@ impl Reference {
         let gone: Vec<ValueId> = waiting.map(|(&id, _)| id).collect();
         if gone.len() > 1 {
             // Which goes first depends on the kinds of the trie's nodes.
-            self.cite(Rule::Final6);
             self.leave_open();
         }
         // All have gone before any program runs: none of them is called twice.

@@ -81,7 +81,7 @@ pub struct Run {
     pub answers: Vec<Answer>,
     /// The recorded states, each with the index of the step before it.
     pub observations: Vec<(usize, Observation)>,
-    /// The step from which on the rules leave the answers open (FINAL-6): they are not compared.
+    /// The step from which on the rules leave the answers open (FINAL-1): they are not compared.
     pub open_from: Option<usize>,
     /// How the engine's process ended before it had answered, if it has one and it did.
     pub crash: Option<Crash>,

@@ -184,7 +184,6 @@ rules! {
     Final3 = "FINAL-3": "what a reset unbinds goes when the variable is unbound",
     Final4 = "FINAL-4": "what only a context holds goes with the context",
     Final5 = "FINAL-5": "operands live until the operation ends",
-    Final6 = "FINAL-6": "the order in which several values go is open",
 }
 
 impl fmt::Display for Rule {

@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         seed,
         jobs: arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         out: arguments.out.clone(),
+        programs: arguments.programs.unwrap_or(campaign::PROGRAMS),
     };
     let interrupt = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupt);

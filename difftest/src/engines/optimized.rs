@@ -242,10 +242,13 @@ impl Session {
                 Outcome::None
             }
             Operation::ContextVar { ref name, hash, default, ref on_hash, variable } => {
+                let default = default.and_then(|default| self.held(default));
                 self.programs.hash(variable, on_hash);
                 self.new_variable(name, hash, default, variable)
             }
-            Operation::CapiVarNew { ref name, default, variable } => self.new_variable(name, None, default, variable),
+            Operation::CapiVarNew { ref name, default, variable } => {
+                self.new_variable(name, None, default.and_then(|default| self.held(default)), variable)
+            }
             Operation::VarGet { variable, default } => self.get(thread, variable, default),
             Operation::VarSet { variable, value, token } => self.set(thread, variable, value, token),
             Operation::VarReset { variable, token } => match token {
@@ -392,8 +395,7 @@ impl Session {
         }
     }
 
-    fn new_variable(&self, name: &str, hash: Option<i64>, default: Option<Value>, id: VariableId) -> Outcome {
-        let default = default.and_then(|default| self.held(default));
+    fn new_variable(&self, name: &str, hash: Option<i64>, default: Option<Arc<Held>>, id: VariableId) -> Outcome {
         let variable = ContextVar::with_hash(name, hash.unwrap_or(i64::from(id.0)), default);
         put(&self.names, variable.id(), id);
         put(&self.variables, id, variable);

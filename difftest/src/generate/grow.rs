@@ -7,6 +7,7 @@ use contextvars_spec::{
 };
 
 use super::choice::Choice;
+use super::programs::Reach;
 use super::settings::{Genome, Settings, Theme};
 
 /// A trace, and what the reference answered while it grew.
@@ -38,7 +39,8 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
         observations.push((steps.len() - 1, model.observe()));
     }
-    Grown { run: Run { answers, observations, ..Run::default() }, rules: model.rules(), steps }
+    let open_from = model.is_open().then(|| steps.len() - 1);
+    Grown { run: Run { answers, observations, open_from, crash: None }, rules: model.rules(), steps }
 }
 
 struct Grower<'a> {
@@ -98,17 +100,27 @@ impl<'a> Grower<'a> {
 
     fn push(&mut self, thread: ThreadId, operation: Operation) {
         use contextvars_spec::Handle;
-        match operation.definition() {
-            Some(Handle::Value(id)) => self.values.push(id),
-            Some(Handle::Variable(id)) => self.variables.push(id),
-            Some(Handle::Token(id)) => self.tokens.push(id),
-            Some(Handle::Context(id)) => self.contexts.push(id),
-            Some(Handle::Iterator(id)) => self.iterators.push(id),
-            Some(Handle::Reference(id)) => self.references.push(id),
-            Some(Handle::Thread(id)) => self.threads.push(id),
-            Some(Handle::Watcher(_)) | None => {}
+        // What follows the rules leave open, so that nothing could be compared.
+        if self.model.is_open() {
+            return;
         }
-        match operation {
+        let step = Step::new(thread, operation);
+        let answer = self.model.step(&step);
+        let of_programs = step.operation.programs().flat_map(|program| &program.0).filter_map(Operation::definition);
+        for made in step.operation.definition().into_iter().chain(of_programs) {
+            match made {
+                Handle::Value(id) => self.values.push(id),
+                Handle::Variable(id) => self.variables.push(id),
+                Handle::Token(id) => self.tokens.push(id),
+                Handle::Context(id) => self.contexts.push(id),
+                Handle::Iterator(id) => self.iterators.push(id),
+                Handle::Reference(id) => self.references.push(id),
+                Handle::Thread(id) => self.threads.push(id),
+                Handle::Watcher(_) => {}
+            }
+        }
+        match step.operation {
+            Operation::Drop { object: Object::Value(id) } => self.values.retain(|other| *other != id),
             Operation::Drop { object: Object::Variable(id) } => self.variables.retain(|other| *other != id),
             Operation::Drop { object: Object::Token(id) } => self.tokens.retain(|other| *other != id),
             Operation::Drop { object: Object::Context(id) } => self.contexts.retain(|other| *other != id),
@@ -116,8 +128,7 @@ impl<'a> Grower<'a> {
             Operation::EndThread {} => self.threads.retain(|other| *other != thread),
             _ => {}
         }
-        let step = Step::new(thread, operation);
-        self.answers.push(self.model.step(&step));
+        self.answers.push(answer);
         self.steps.push(step);
         let last = self.steps.len() - 1;
         // The last step's turn comes when it is known to be the last.
@@ -147,7 +158,8 @@ impl<'a> Grower<'a> {
             1 | 2 => Equality::Never,
             group => Equality::Group(group as u32 % 3),
         };
-        Operation::Value { equality, on_compare: Program::default(), on_drop: Program::default(), name: ValueId(self.number(Kind::Value)) }
+        let (on_compare, on_drop) = (self.program(35, choice), self.program(50, choice));
+        Operation::Value { equality, on_compare, on_drop, name: ValueId(self.number(Kind::Value)) }
     }
 
     fn new_variable(&mut self, choice: &mut Choice) -> Operation {
@@ -157,7 +169,19 @@ impl<'a> Grower<'a> {
         if self.settings.unsteered && choice.percent(50) {
             return Operation::CapiVarNew { name, default, variable };
         }
-        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(choice)), default, on_hash: Program::default(), variable }
+        let on_hash = self.program(10, choice);
+        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(choice)), default, on_hash, variable }
+    }
+
+    /// A program with the given chance, where the trace has programs at all.
+    fn program(&mut self, chance: usize, choice: &mut Choice) -> Program {
+        if !self.settings.programs || !choice.percent(chance) {
+            return Program::default();
+        }
+        let [.., next_token, next_context, _, _, _, _] = &mut self.made;
+        let values: Vec<_> = self.values.iter().copied().map(Value::Made).collect();
+        let (variables, contexts, tokens, iterators) = (&self.variables, &self.contexts, &self.tokens, &self.iterators);
+        Reach { variables, contexts, tokens, iterators, values: &values, next_token, next_context }.program(choice)
     }
 
     fn value(&mut self, choice: &mut Choice) -> Value {
@@ -228,6 +252,10 @@ impl<'a> Grower<'a> {
         // Objects to work with come first, and a few more on the way.
         if self.values.len() < self.settings.values && choice.percent(if self.values.is_empty() { 60 } else { 4 }) {
             return Some(self.new_value(choice));
+        }
+        // A value goes with its last binding only where the trace has let go of it before.
+        if self.settings.programs && self.values.len() > 1 && choice.percent(6) {
+            return choice.of(&self.values).map(|id| Operation::Drop { object: Object::Value(id) });
         }
         let few = self.variables.len() < 1 + self.settings.variables / 2;
         if self.variables.len() < self.settings.variables && choice.percent(if few { 50 } else { 5 }) {
@@ -315,7 +343,9 @@ impl<'a> Grower<'a> {
             }
             Theme::Deletion => {
                 let object = self.object(choice);
-                if matches!(object, Object::None | Object::Missing | Object::Value(_)) {
+                // A value that the trace no longer names goes with its last binding, which only a
+                // program shows.
+                if object.handle().is_none() || (matches!(object, Object::Value(_)) && !self.settings.programs) {
                     return None;
                 }
                 Operation::Drop { object }

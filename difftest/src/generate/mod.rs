@@ -6,6 +6,7 @@
 mod choice;
 mod grow;
 mod hashes;
+mod programs;
 mod settings;
 
 pub use grow::{Grown, grow};

@@ -76,6 +76,8 @@ pub struct Settings {
     pub unsteered: bool,
     /// Whether watchers are added faster than they are cleared.
     pub watchful: bool,
+    /// Whether values and names have programs.
+    pub programs: bool,
     /// The newest Python whose operations the trace may use.
     pub python: Version,
 }
@@ -92,7 +94,8 @@ pub struct Genome {
 /// Genomes of up to `length` steps for engines of which the oldest follows `python`.
 ///
 /// One trace in ten uses newer operations all the same, so that the other engines meet them.
-pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> {
+/// `programs` percent of the traces have values and names with programs.
+pub fn genomes(length: usize, python: Version, programs: u32) -> impl Strategy<Value = Genome> {
     let themes = (1u32 << Theme::WEIGHTS.len()) - 1;
     // Half the themes are left out of a trace at the most: bugs need few kinds of operation, often
     // repeated, and sometimes all of them together.
@@ -101,18 +104,18 @@ pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> 
     let variables = prop_oneof![6 => 1usize..=8, 2 => 9usize..=20, 1 => 21usize..=40];
     let newest = prop_oneof![9 => Just(python), 1 => Just(Version::V3_14)];
     let shape = (variables, 1usize..=6, prop_oneof![4 => Just(1usize), 1 => 2usize..=3], 2usize..=12);
-    let settings = (left_out, select(&HashFamily::ALL[..]), shape, prop::bool::weighted(0.03), prop::bool::weighted(0.2), newest).prop_map(
-        |(left_out, hashes, (variables, values, threads, contexts), unsteered, watchful, python)| Settings {
+    let settings =
+        (
             left_out,
-            hashes,
-            variables,
-            values,
-            threads,
-            contexts,
-            unsteered,
-            watchful,
-            python,
-        },
-    );
+            select(&HashFamily::ALL[..]),
+            shape,
+            prop::bool::weighted(0.03),
+            prop::bool::weighted(0.2),
+            prop::bool::weighted(f64::from(programs.min(100)) / 100.0),
+            newest,
+        )
+            .prop_map(|(left_out, hashes, (variables, values, threads, contexts), unsteered, watchful, programs, python)| {
+                Settings { left_out, hashes, variables, values, threads, contexts, unsteered, watchful, programs, python }
+            });
     (settings, vec(any::<u64>(), 1..=length)).prop_map(|(settings, genes)| Genome { settings, genes })
 }
