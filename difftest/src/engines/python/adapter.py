@@ -19,8 +19,10 @@ import json
 import operator
 import os
 import pickle
+import platform
 import re
 import signal
+import struct
 import sys
 import sysconfig
 import time
@@ -31,6 +33,7 @@ from json.encoder import encode_basestring_ascii as quote
 
 try:
     import ctypes
+    import mmap
 except ImportError:
     ctypes = None
 
@@ -248,13 +251,11 @@ class CAPI:
         self.var_reset = function("PyContextVar_Reset", status, held, held)
         self.release = function("Py_DecRef", None, pointer)
         self.thread_state = function("PyThreadState_Get", pointer)
-        self.add_watcher = self.clear_watcher = None
+        self.watchers = None
         if hasattr(python, "PyContext_AddWatcher"):
-            callback = ctypes.PYFUNCTYPE(status, status, pointer)
-            self.add_watcher = function("PyContext_AddWatcher", status, callback)
+            self.add_watcher = function("PyContext_AddWatcher", status, pointer)
             self.clear_watcher = function("PyContext_ClearWatcher", status, status)
-            # CPython keeps only the addresses of callbacks, which must live as long as it does.
-            self.callbacks = [callback(watching(slot)) for slot in range(self.WATCHERS)]
+            self.watchers = start_watchers(self.WATCHERS)
         # Two words of header, var_name, var_default, var_cached, var_cached_tsid, var_cached_tsver
         # and var_hash: the same in every 64-bit build with a global interpreter lock.
         locked = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -294,18 +295,74 @@ class CAPI:
             self.has_cache = False
 
 
-# What watchers saw since it was last asked: slot and address of the current context.
-SEEN = []
-# Whether the watcher of a slot fails.
-FAILS = [False] * CAPI.WATCHERS
+class Watchers:
+    """The callbacks of context watchers, in machine code for x86-64.
+
+    A callback of ctypes runs Python, which does not go when an exception is pending, as it is when
+    a callable leaves `Context.run` by one; and it cannot fail with an exception of its own."""
+
+    CAPACITY = 1 << 16
+
+    def __init__(self, count):
+        # How many calls were seen, and for each the slot and the current context's address.
+        self.log = (ctypes.c_uint64 * (1 + 2 * self.CAPACITY))()
+        self.message = ctypes.create_string_buffer(b"the watcher fails")
+        self.code = mmap.mmap(-1, 16384, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self.code))
+        self.addresses = {}
+        for slot in range(count):
+            for fails in (False, True):
+                self.addresses[slot, fails] = start + self.code.tell()
+                self.code.write(self.callback(slot, fails).ljust(128, b"\x90"))
+
+    def callback(self, slot, fails):
+        def word(number):
+            return struct.pack("<Q", number)
+
+        def function(name):
+            return word(ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
+
+        leave = b"\x48\x83\xc4\x08\xc3"  # add rsp, 8; ret
+        code = (
+            b"\xf3\x0f\x1e\xfa"  # endbr64
+            + b"\x48\x83\xec\x08"  # sub rsp, 8: the stack is aligned for calls
+            + b"\x48\xb8" + word(ctypes.addressof(self.log))  # mov rax, log
+            + b"\x48\x8b\x08"  # mov rcx, [rax]
+            + b"\x48\x81\xf9" + struct.pack("<I", self.CAPACITY)  # cmp rcx, CAPACITY
+            + b"\x73\x15"  # jae, past the next four
+            + b"\x48\xff\x00"  # inc qword [rax]
+            + b"\x48\xc1\xe1\x04"  # shl rcx, 4
+            + b"\x48\xc7\x44\x08\x08" + struct.pack("<I", slot)  # mov qword [rax + rcx + 8], slot
+            + b"\x48\x89\x74\x08\x10"  # mov [rax + rcx + 16], rsi: the second argument
+        )
+        if fails:
+            # Where an exception is pending, a callback must leave it as it is and not fail.
+            code += (
+                b"\x48\xb8" + function("PyErr_Occurred") + b"\xff\xd0"  # mov rax, ...; call rax
+                + b"\x48\x85\xc0"  # test rax, rax
+                + b"\x75\x2a"  # jnz, past `leave`
+                + b"\x48\xbf" + word(id(RuntimeError))  # mov rdi, ...
+                + b"\x48\xbe" + word(ctypes.addressof(self.message))  # mov rsi, ...
+                + b"\x48\xb8" + function("PyErr_SetString") + b"\xff\xd0"  # mov rax, ...; call rax
+                + b"\xb8\xff\xff\xff\xff"  # mov eax, -1
+                + leave
+            )
+        return code + b"\x31\xc0" + leave  # xor eax, eax
+
+    def seen(self):
+        """What watchers saw since the last call: slot, and the address of the current context."""
+        count, self.log[0] = self.log[0], 0
+        return [(self.log[at], self.log[at + 1]) for at in range(1, 2 * count, 2)]
 
 
-def watching(slot):
-    def watch(_, current):
-        SEEN.append((slot, current))
-        return -1 if FAILS[slot] else 0
-
-    return watch
+def start_watchers(count):
+    if os.name != "posix" or platform.machine() not in ("x86_64", "amd64") or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    try:
+        return Watchers(count)
+    except OSError:
+        # The system lets nobody write code and run it.
+        return None
 
 
 def start_capi():
@@ -392,6 +449,7 @@ class Session:
         self.names = {id(None): "None", id(MISSING): "MISSING"}
         self.thread_of = {}
         self.watchers = [None] * CAPI.WATCHERS
+        self.watched = False
         self.threads = {}
         self.left = None
         self.somebody_left = _thread.allocate_lock()
@@ -399,7 +457,6 @@ class Session:
 
     def run(self):
         """Starts the threads' work, and sees to it that each thread that leaves is really gone."""
-        del SEEN[:]
         self.threads[MAIN] = Thread(self, MAIN)
         if not self.steps:
             self.next = sys.maxsize
@@ -414,9 +471,11 @@ class Session:
             if end is THREAD:
                 self.answer(NONE)
             owner = self.owner() or next(iter(self.threads), None)
-        for slot, name in enumerate(self.watchers):
-            if name is not None:
-                CAPI_OR_NONE.clear_watcher(slot)
+        if self.watched:
+            for slot, name in enumerate(self.watchers):
+                if name is not None:
+                    CAPI_OR_NONE.clear_watcher(slot)
+            CAPI_OR_NONE.watchers.seen()
 
     def owner(self):
         """Who carries the next step out: its thread, or the main one where that is not alive."""
@@ -503,10 +562,8 @@ class Session:
     def answer(self, outcome):
         """Records the answer of the next step and goes on to the one after."""
         index = self.next
-        if SEEN:
-            events = self.events()
-            if events:
-                outcome += ',"events":[%s]' % ",".join(events)
+        if self.watched:
+            outcome += self.events()
         self.answers.append(outcome)
         index += 1
         self.next = index
@@ -515,15 +572,16 @@ class Session:
 
     def events(self):
         """What watchers saw since the last call."""
+        seen = CAPI_OR_NONE.watchers.seen()
+        if not seen:
+            return ""
         contexts = {id(held): '{"named":"%s"}' % name for name, held in self.bound.items() if name.startswith("ctx")}
         contexts[id(None)] = '"null"'
         events = [
             '{"watcher":"%s","current":%s}' % (self.watchers[slot], contexts.get(current, '"unnamed"'))
-            for slot, current in SEEN
-            if self.watchers[slot] is not None
+            for slot, current in seen
         ]
-        del SEEN[:]
-        return events
+        return ',"events":[%s]' % ",".join(events)
 
     def observation(self):
         """Every context and token that the trace holds, without touching a cache."""
@@ -995,12 +1053,12 @@ def add_watcher(session, step):
     free = [slot for slot, name in enumerate(session.watchers) if name is None]
     # CPython gives the lowest free slot; the callback must know its own beforehand.
     slot = free[0] if free else 0
+    session.watched = True
     try:
-        given = CAPI_OR_NONE.add_watcher(CAPI_OR_NONE.callbacks[slot])
+        given = CAPI_OR_NONE.add_watcher(CAPI_OR_NONE.watchers.addresses[slot, step.get("fails", False)])
     except Exception as error:
         return classify(error, NO_MORE_WATCHERS, None, step["as"])
-    if free and given == slot:
-        FAILS[slot] = step.get("fails", False)
+    if given == slot:
         session.watchers[slot] = step["as"]
     return '{"count":%d}' % given
 
@@ -1092,7 +1150,7 @@ if CAPI_OR_NONE is not None:
         "PyContextVar_Reset": capi_var_reset,
         "cache": cache,
     })
-    if CAPI_OR_NONE.add_watcher is not None:
+    if CAPI_OR_NONE.watchers is not None:
         OPERATIONS["PyContext_AddWatcher"] = add_watcher
         OPERATIONS["PyContext_ClearWatcher"] = clear_watcher
 
