@@ -60,7 +60,7 @@ pub struct Outcome {
     pub rules: RuleSet,
     /// Who took part, with versions.
     pub engines: Vec<Identity>,
-    /// How many traces an engine was left out of, since they require a newer Python.
+    /// How many traces an engine was left out of, since they require what it has not.
     pub left_out: BTreeMap<String, u64>,
     /// The counterexamples: signature and file.
     pub found: BTreeMap<String, PathBuf>,

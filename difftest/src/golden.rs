@@ -43,6 +43,7 @@ pub fn record(trace: &mut Trace) {
         let answer = reference.step(step);
         step.outcome = Some(answer.outcome);
         step.events = answer.events;
+        step.calls = answer.calls;
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
-use contextvars_spec::{Answer, Crash, Engine, EngineError, Identity, Observe, Run, Step, Trace};
+use contextvars_spec::{Answer, Crash, Engine, EngineError, Identity, Observe, Operation, Run, Step, Trace, Version};
 
 use crate::compare::{Difference, first_difference};
 
@@ -48,12 +48,12 @@ pub struct Lockstep {
 ///
 /// If an engine itself fails.
 pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mut known: Option<Run>) -> Result<Lockstep, EngineError> {
-    let since = steps.iter().map(|step| step.operation.since()).max();
+    let needs = Needs::of(steps);
     let mut lockstep = Lockstep::default();
     let mut baseline: Option<(usize, Run)> = None;
     for index in 0..engines.len() {
         let engine = engines[index].as_mut();
-        if since.is_some_and(|since| engine.python_version() < since) {
+        if !needs.are_met_by(engine) {
             lockstep.left_out.push(engine.identity());
             continue;
         }
@@ -74,6 +74,36 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
         }
     }
     Ok(lockstep)
+}
+
+/// What an engine must have to answer a trace.
+struct Needs {
+    since: Version,
+    programs: bool,
+    finalizers: bool,
+}
+
+impl Needs {
+    fn of(steps: &[Step]) -> Self {
+        let is_finalizer = |step: &Step| matches!(&step.operation, Operation::Value { on_drop, .. } if !on_drop.is_empty());
+        Self {
+            since: steps.iter().map(|step| step.operation.since()).max().unwrap_or(Version::FIRST),
+            programs: steps.iter().any(|step| step.operation.programs().next().is_some()),
+            finalizers: steps.iter().any(is_finalizer),
+        }
+    }
+
+    fn are_met_by(&self, engine: &dyn Engine) -> bool {
+        engine.python_version() >= self.since
+            && (engine.runs_programs() || !self.programs)
+            && (engine.finalizes_promptly() || !self.finalizers)
+    }
+}
+
+/// Whether the engine has everything that the trace requires.
+#[must_use]
+pub fn can_run(engine: &dyn Engine, trace: &Trace) -> bool {
+    engine.python_version() >= trace.since() && Needs::of(&trace.steps).are_met_by(engine)
 }
 
 /// What the engine answers; a panic of the implementation under test is an answer too.
@@ -112,10 +142,10 @@ fn quietly<R>(function: impl FnOnce() -> R) -> R {
 pub fn check_recorded(engine: &mut dyn Engine, trace: &Trace) -> Result<Option<Divergence>, EngineError> {
     let run = answer(engine, &trace.steps, Observe::Every(usize::MAX))?;
     let recorded = trace.steps.iter().zip(&run.answers).map(|(step, answer)| match &step.outcome {
-        Some(outcome) => Answer { outcome: outcome.clone(), events: step.events.clone() },
+        Some(outcome) => Answer { outcome: outcome.clone(), events: step.events.clone(), calls: step.calls.clone() },
         None => answer.clone(),
     });
-    let recorded = Run { answers: recorded.collect(), observations: run.observations.clone(), crash: None };
+    let recorded = Run { answers: recorded.collect(), observations: run.observations.clone(), ..Run::default() };
     Ok(first_difference(&trace.steps, engine.steers_hashes(), &recorded, &run).map(|difference| Divergence {
         left: Identity { name: "recorded".to_owned(), version: trace.format.to_string() },
         right: engine.identity(),

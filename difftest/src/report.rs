@@ -39,7 +39,7 @@ pub struct Summary {
     pub rules_missed: Vec<&'static str>,
     /// Who took part.
     pub engines: Vec<Identity>,
-    /// How many traces an engine was left out of, since they require a newer Python.
+    /// How many traces an engine was left out of, since they require what it has not.
     pub left_out: std::collections::BTreeMap<String, u64>,
     /// The counterexamples.
     pub divergences: Vec<Found>,
@@ -89,7 +89,7 @@ impl fmt::Display for Summary {
             writeln!(f, "             not met: {}", self.rules_missed.join(", "))?;
         }
         for (engine, count) in &self.left_out {
-            writeln!(f, "left out     {engine}, of {count} traces that require a newer python")?;
+            writeln!(f, "left out     {engine}, of {count} traces that require a newer python or user code in a process of its own")?;
         }
         writeln!(f, "divergences  {}", self.divergences.len())?;
         for found in &self.divergences {

@@ -81,6 +81,8 @@ pub struct Run {
     pub answers: Vec<Answer>,
     /// The recorded states, each with the index of the step before it.
     pub observations: Vec<(usize, Observation)>,
+    /// The step from which on the rules leave the answers open (FINAL-6): they are not compared.
+    pub open_from: Option<usize>,
     /// How the engine's process ended before it had answered, if it has one and it did.
     pub crash: Option<Crash>,
 }
@@ -135,6 +137,18 @@ pub trait Engine {
     /// Whether the engine gives variables the hashes that traces give them, so that its order of
     /// iteration is comparable.
     fn steers_hashes(&self) -> bool {
+        true
+    }
+
+    /// Whether the engine runs the programs that values and names carry. Traces that have some are not
+    /// given to others.
+    fn runs_programs(&self) -> bool {
+        true
+    }
+
+    /// Whether a value goes the moment that its last reference does (FINAL-1). Traces that have
+    /// programs for that are not given to others.
+    fn finalizes_promptly(&self) -> bool {
         true
     }
 

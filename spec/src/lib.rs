@@ -17,8 +17,8 @@ pub use handle::{
     ContextId, Handle, HandleError, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,
 };
 pub use load::{FORMAT_VERSION, LoadError, MAX_TRACE_BYTES, load_trace, parse_trace};
-pub use operation::{Action, Equality, Operation, Step};
-pub use outcome::{Answer, CacheEntry, CurrentContext, Error, Event, Exception, Outcome};
+pub use operation::{Action, Equality, Operation, Program, Step};
+pub use outcome::{Answer, CacheEntry, Call, CurrentContext, Error, Event, Exception, Outcome, Trigger};
 pub use protocol::{Hello, PROTOCOL_VERSION, Request, Response};
 pub use rule::{Rule, RuleSet, UnknownRule};
 pub use trace::{Provenance, Requirements, Trace};

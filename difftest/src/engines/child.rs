@@ -85,7 +85,7 @@ impl Engine for Child {
         match response {
             Response::Run { answers, observations } if answers.len() == steps.len() => {
                 self.process = Some(process);
-                Ok(Run { answers, observations, crash: None })
+                Ok(Run { answers, observations, ..Run::default() })
             }
             Response::Run { answers, .. } => Err(self.failure(format!("it answered {} of {} steps", answers.len(), steps.len()))),
             Response::Failure { failure } => Err(self.failure(failure)),

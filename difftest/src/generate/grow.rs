@@ -2,8 +2,8 @@
 
 use contextvars_reference::Reference;
 use contextvars_spec::{
-    Action, Answer, ContextId, Equality, IteratorId, Object, Observation, Observe, Operation, Outcome, ReferenceId, RuleSet, Run, Step,
-    ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
+    Action, Answer, ContextId, Equality, IteratorId, Object, Observation, Observe, Operation, Outcome, Program, ReferenceId, RuleSet, Run,
+    Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
 };
 
 use super::choice::Choice;
@@ -38,7 +38,7 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
         observations.push((steps.len() - 1, model.observe()));
     }
-    Grown { run: Run { answers, observations, crash: None }, rules: model.rules(), steps }
+    Grown { run: Run { answers, observations, ..Run::default() }, rules: model.rules(), steps }
 }
 
 struct Grower<'a> {
@@ -147,7 +147,7 @@ impl<'a> Grower<'a> {
             1 | 2 => Equality::Never,
             group => Equality::Group(group as u32 % 3),
         };
-        Operation::Value { equality, name: ValueId(self.number(Kind::Value)) }
+        Operation::Value { equality, on_compare: Program::default(), on_drop: Program::default(), name: ValueId(self.number(Kind::Value)) }
     }
 
     fn new_variable(&mut self, choice: &mut Choice) -> Operation {
@@ -157,7 +157,7 @@ impl<'a> Grower<'a> {
         if self.settings.unsteered && choice.percent(50) {
             return Operation::CapiVarNew { name, default, variable };
         }
-        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(choice)), default, variable }
+        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(choice)), default, on_hash: Program::default(), variable }
     }
 
     fn value(&mut self, choice: &mut Choice) -> Value {
