@@ -6,7 +6,8 @@ The protocol is one JSON object a line. First the adapter says who it is:
 
     {"protocol":1,"engine":{"name":"cpython","version":"3.11.7"},"python":"3.11"}
 
-and adds `"steered":false` where a variable cannot be given the hash that a trace wants. To each
+and adds `"steered":false` where a variable cannot be given the hash that a trace wants, and
+`"finalizes_promptly":false` where an object outlives its last reference. To each
 request `{"observe":N,"steps":[...]}` it answers `{"answers":[...],"observations":[...]}`, or
 `{"failure":"text"}` where it fails itself. Each trace starts from a fresh state, in a thread of its
 own. At the end of its input the adapter ends.
@@ -42,6 +43,11 @@ MISSING = Token.MISSING
 MAIN = "thread0"
 UNBOUND = object()
 
+# How many programs one step may run.
+MAX_CALLS = 24
+# The trace that is running, for the programs of its values and names.
+RUNNING = [None]
+
 # Outcomes are JSON from the start, so that nothing has to be encoded step by step.
 NONE, SKIPPED, UNSUPPORTED = '"none"', '"skipped"', '"unsupported"'
 CALLED, NOT_FOUND = '"called"', '"not_found"'
@@ -64,26 +70,48 @@ class EqualityRaised(Exception):
 class Value:
     """A value of a trace: `equality` is a group, or None to equal nothing, or `raises`."""
 
-    def __init__(self, name, equality):
+    def __init__(self, name, equality, on_compare, on_drop):
         self.name = name
         self.equality = equality
+        self.on_compare = on_compare
+        self.on_drop = on_drop
+        self.is_comparing = False
 
     def __repr__(self):
         return self.name
 
     def __eq__(self, other):
+        # A program that is running does not run again.
+        if self.on_compare and not self.is_comparing:
+            self.is_comparing = True
+            RUNNING[0].call(self.name, "compare", self.on_compare)
+            self.is_comparing = False
         if self.equality == "raises":
             raise EqualityRaised(self)
-        return type(other) is Value and type(self.equality) is int and self.equality == other.equality
+        return isinstance(other, Value) and type(self.equality) is int and self.equality == other.equality
 
     __hash__ = object.__hash__
 
 
+class Finalized(Value):
+    """A value with a program for when it goes."""
+
+    def __del__(self):
+        if RUNNING[0] is not None:
+            RUNNING[0].call(self.name, "drop", self.on_drop)
+
+
 class Name(str):
-    """A name with a hash of the caller's choice."""
+    """A name with a hash of the caller's choice, and a program for when it is hashed."""
+
+    value = variable = on_hash = None
 
     def __hash__(self):
-        return self.value
+        program, self.on_hash = self.on_hash, None
+        if program:
+            # Once, however many addresses it takes to steer the variable's hash.
+            RUNNING[0].call(self.variable, "hash", program)
+        return str.__hash__(self) if self.value is None else self.value
 
 
 class Counting(str):
@@ -201,9 +229,8 @@ def of_type(error):
 # What needs CPython
 
 
-def steer(text, wanted, keywords):
+def steer(name, wanted, keywords):
     """A variable with the wanted hash: hash = rotr64(address, 4) ^ hash(name)."""
-    name = Name(text)
     for _ in range(1000):
         throwaway = ContextVar("throwaway", **keywords)
         address = id(throwaway)
@@ -221,7 +248,7 @@ def can_steer():
     if not CPYTHON:
         return False
     try:
-        return all(hash(steer("probe", wanted, {})) == wanted for wanted in (0, 1, -2, 1 << 62, -1 << 63))
+        return all(hash(steer(Name("probe"), wanted, {})) == wanted for wanted in (0, 1, -2, 1 << 62, -1 << 63))
     except Exception:
         return False
 
@@ -443,13 +470,14 @@ class Session:
         self.failure = None
         # Handles and their objects; iterators and weak references are objects like others.
         self.bound = {"None": None, "MISSING": MISSING}
-        # The handles of values and variables by address. Values live as long as the trace. A deleted
-        # variable may still be held by maps and tokens; an address that is used again belongs to
-        # the newer object.
+        # The handles of values and variables by address, also of deleted ones: maps, tokens and
+        # caches may lead to them still. An address that is used again belongs to the newer object.
         self.names = {id(None): "None", id(MISSING): "MISSING"}
         self.thread_of = {}
         self.watchers = [None] * CAPI.WATCHERS
         self.watched = False
+        # The calls of programs in the current step: of what, on what, and what they answered.
+        self.calls = []
         self.threads = {}
         self.left = None
         self.somebody_left = _thread.allocate_lock()
@@ -457,6 +485,7 @@ class Session:
 
     def run(self):
         """Starts the threads' work, and sees to it that each thread that leaves is really gone."""
+        RUNNING[0] = self
         self.threads[MAIN] = Thread(self, MAIN)
         if not self.steps:
             self.next = sys.maxsize
@@ -471,6 +500,7 @@ class Session:
             if end is THREAD:
                 self.answer(NONE)
             owner = self.owner() or next(iter(self.threads), None)
+        RUNNING[0] = None
         if self.watched:
             for slot, name in enumerate(self.watchers):
                 if name is not None:
@@ -564,11 +594,28 @@ class Session:
         index = self.next
         if self.watched:
             outcome += self.events()
+        if self.calls:
+            called = ['{"of":"%s","on":"%s","outcomes":[%s]}' % (of, on, ",".join(answers)) for of, on, answers in self.calls]
+            outcome += ',"calls":[%s]' % ",".join(called)
+            self.calls = []
         self.answers.append(outcome)
         index += 1
         self.next = index
         if index % self.observe == 0 or index == len(self.steps):
             self.observations.append('[%d,%s]' % (index - 1, self.observation()))
+
+    def call(self, of, on, program):
+        """Carries out the program of a value or a name, which an operation calls back into."""
+        # After the trace its objects go silently.
+        if len(self.calls) >= MAX_CALLS or self.next >= len(self.steps):
+            return
+        outcomes = []
+        self.calls.append((of, on, outcomes))
+        for step in program:
+            try:
+                outcomes.append(OPERATIONS.get(step["op"], not_here)(self, step))
+            except Exception:
+                self.fail("step %d, `%s` in a program: %s" % (self.next, step["op"], traceback.format_exc()))
 
     def events(self):
         """What watchers saw since the last call."""
@@ -636,6 +683,10 @@ def text(content):
     return '{"text":%s}' % quote(content)
 
 
+def not_here(_, __):
+    return UNSUPPORTED
+
+
 # Operations: each takes the session and the step, and answers an outcome. None of them carries the
 # trace on, so that what they raise has nothing else behind it.
 
@@ -646,8 +697,9 @@ def new_value(session, step):
         equality = equality["group"]
     elif equality == "never":
         equality = None
-    name = step["as"]
-    session.bound[name] = value = Value(name, equality)
+    name, on_drop = step["as"], step.get("on_drop")
+    value = (Finalized if on_drop else Value)(name, equality, step.get("on_compare"), on_drop)
+    session.bound[name] = value
     session.names[id(value)] = name
     return NONE
 
@@ -658,12 +710,13 @@ def new_variable(session, step):
         keywords["default"] = session.bound.get(step["default"], UNBOUND)
         if keywords["default"] is UNBOUND:
             return SKIPPED
-    wanted = step.get("hash")
+    name, wanted = Name(step["name"]), step.get("hash")
+    name.variable, name.on_hash = step["as"], step.get("on_hash")
     if STEERED and wanted is not None:
         # -1 is CPython's sign of an error, which it replaces.
-        variable = steer(step["name"], -2 if wanted == -1 else wanted, keywords)
+        variable = steer(name, -2 if wanted == -1 else wanted, keywords)
     else:
-        variable = ContextVar(step["name"], **keywords)
+        variable = ContextVar(name, **keywords)
     return session.bind_variable(step["as"], variable)
 
 
@@ -949,7 +1002,7 @@ def delete(session, step):
     name = step["object"]
     if name not in session.bound:
         return SKIPPED
-    if name.startswith(("var", "tok", "ctx", "iter")):
+    if name not in ("None", "MISSING"):
         del session.bound[name]
     return NONE
 
@@ -1184,6 +1237,8 @@ def hello():
     }
     if not STEERED:
         said["steered"] = False
+    if not CPYTHON:
+        said["finalizes_promptly"] = sys.implementation.name == "rustpython"
     return json.dumps(said, separators=(",", ":"))
 
 
