@@ -7,7 +7,7 @@ mod find;
 
 use std::io::Write;
 
-use contextvars_spec::{Engine, EngineError, Identity, Observe, Run, Step, Version};
+use contextvars_spec::{Answer, Engine, EngineError, Identity, Observe, Operation, Outcome, Run, Step, Version};
 use tempfile::TempPath;
 
 use super::child::Child;
@@ -67,6 +67,42 @@ impl Engine for Python {
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
-        self.child.run(steps, observe)
+        let mut run = self.child.run(steps, observe)?;
+        // Not every interpreter has the C API. Where a step would have changed something by it, what
+        // follows starts from another state.
+        let lost = |(step, answer): (&Step, &Answer)| answer.outcome == Outcome::Unsupported && leaves_a_mark(&step.operation);
+        run.open_from = steps.iter().zip(&run.answers).position(lost);
+        Ok(run)
+    }
+}
+
+/// Whether the operation changes more than caches and `context_ver`.
+fn leaves_a_mark(operation: &Operation) -> bool {
+    !matches!(
+        operation,
+        Operation::CapiVarGet { .. }
+            | Operation::Next { .. }
+            | Operation::IteratorLen { .. }
+            | Operation::Attempt { .. }
+            | Operation::Cache { .. }
+            | Operation::ContextVer {}
+            | Operation::SetContextVer { .. }
+            | Operation::HasCurrentContext {}
+            | Operation::TokenEnter { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use contextvars_spec::{ContextId, Object};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_carried_out_and_changes_the_state_is_told_from_what_only_looks() {
+        let context = Object::Context(ContextId(0));
+        assert!(leaves_a_mark(&Operation::Enter { context }));
+        assert!(leaves_a_mark(&Operation::CapiCopyCurrent { context: ContextId(1) }));
+        assert!(!leaves_a_mark(&Operation::HasCurrentContext {}));
     }
 }
