@@ -93,6 +93,11 @@ class Value:
     __hash__ = object.__hash__
 
 
+class Plain(Value):
+    """A value that goes silently. Neither of the two kinds is a subclass of the other: Python asks a
+    subclass on the right before it asks the left."""
+
+
 class Finalized(Value):
     """A value with a program for when it goes."""
 
@@ -698,7 +703,7 @@ def new_value(session, step):
     elif equality == "never":
         equality = None
     name, on_drop = step["as"], step.get("on_drop")
-    value = (Finalized if on_drop else Value)(name, equality, step.get("on_compare"), on_drop)
+    value = (Finalized if on_drop else Plain)(name, equality, step.get("on_compare"), on_drop)
     session.bound[name] = value
     session.names[id(value)] = name
     return NONE
