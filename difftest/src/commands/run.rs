@@ -17,7 +17,7 @@ use crate::cli::RunArguments;
 const CASES: u64 = 20_000;
 
 pub(crate) fn run(arguments: &RunArguments) -> Ended {
-    let names = arguments.engines.names();
+    let names = arguments.engines.names()?;
     if names.len() < 2 {
         return Err("one engine alone has nothing to differ from; name two or more with `--engines`".into());
     }

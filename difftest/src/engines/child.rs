@@ -70,6 +70,10 @@ impl Engine for Child {
         self.hello.steered
     }
 
+    fn finalizes_promptly(&self) -> bool {
+        self.hello.finalizes_promptly
+    }
+
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         let mut process = match self.process.take() {
             Some(process) => process,

@@ -6,7 +6,8 @@ The protocol is one JSON object a line. First the adapter says who it is:
 
     {"protocol":1,"engine":{"name":"cpython","version":"3.11.7"},"python":"3.11"}
 
-and adds `"steered":false` where a variable cannot be given the hash that a trace wants. To each
+and adds `"steered":false` where a variable cannot be given the hash that a trace wants, and
+`"finalizes_promptly":false` where an object outlives its last reference. To each
 request `{"observe":N,"steps":[...]}` it answers `{"answers":[...],"observations":[...]}`, or
 `{"failure":"text"}` where it fails itself. Each trace starts from a fresh state, in a thread of its
 own. At the end of its input the adapter ends.
@@ -19,8 +20,10 @@ import json
 import operator
 import os
 import pickle
+import platform
 import re
 import signal
+import struct
 import sys
 import sysconfig
 import time
@@ -31,6 +34,7 @@ from json.encoder import encode_basestring_ascii as quote
 
 try:
     import ctypes
+    import mmap
 except ImportError:
     ctypes = None
 
@@ -38,6 +42,11 @@ CPYTHON = sys.implementation.name == "cpython"
 MISSING = Token.MISSING
 MAIN = "thread0"
 UNBOUND = object()
+
+# How many programs one step may run.
+MAX_CALLS = 24
+# The trace that is running, for the programs of its values and names.
+RUNNING = [None]
 
 # Outcomes are JSON from the start, so that nothing has to be encoded step by step.
 NONE, SKIPPED, UNSUPPORTED = '"none"', '"skipped"', '"unsupported"'
@@ -61,26 +70,53 @@ class EqualityRaised(Exception):
 class Value:
     """A value of a trace: `equality` is a group, or None to equal nothing, or `raises`."""
 
-    def __init__(self, name, equality):
+    def __init__(self, name, equality, on_compare, on_drop):
         self.name = name
         self.equality = equality
+        self.on_compare = on_compare
+        self.on_drop = on_drop
+        self.is_comparing = False
 
     def __repr__(self):
         return self.name
 
     def __eq__(self, other):
+        # A program that is running does not run again.
+        if self.on_compare and not self.is_comparing:
+            self.is_comparing = True
+            RUNNING[0].call(self.name, "compare", self.on_compare)
+            self.is_comparing = False
         if self.equality == "raises":
             raise EqualityRaised(self)
-        return type(other) is Value and type(self.equality) is int and self.equality == other.equality
+        return isinstance(other, Value) and type(self.equality) is int and self.equality == other.equality
 
     __hash__ = object.__hash__
 
 
+class Plain(Value):
+    """A value that goes silently. Neither of the two kinds is a subclass of the other: Python asks a
+    subclass on the right before it asks the left."""
+
+
+class Finalized(Value):
+    """A value with a program for when it goes."""
+
+    def __del__(self):
+        if RUNNING[0] is not None:
+            RUNNING[0].call(self.name, "drop", self.on_drop)
+
+
 class Name(str):
-    """A name with a hash of the caller's choice."""
+    """A name with a hash of the caller's choice, and a program for when it is hashed."""
+
+    value = variable = on_hash = None
 
     def __hash__(self):
-        return self.value
+        program, self.on_hash = self.on_hash, None
+        if program:
+            # Once, however many addresses it takes to steer the variable's hash.
+            RUNNING[0].call(self.variable, "hash", program)
+        return str.__hash__(self) if self.value is None else self.value
 
 
 class Counting(str):
@@ -198,9 +234,8 @@ def of_type(error):
 # What needs CPython
 
 
-def steer(text, wanted, keywords):
+def steer(name, wanted, keywords):
     """A variable with the wanted hash: hash = rotr64(address, 4) ^ hash(name)."""
-    name = Name(text)
     for _ in range(1000):
         throwaway = ContextVar("throwaway", **keywords)
         address = id(throwaway)
@@ -218,7 +253,7 @@ def can_steer():
     if not CPYTHON:
         return False
     try:
-        return all(hash(steer("probe", wanted, {})) == wanted for wanted in (0, 1, -2, 1 << 62, -1 << 63))
+        return all(hash(steer(Name("probe"), wanted, {})) == wanted for wanted in (0, 1, -2, 1 << 62, -1 << 63))
     except Exception:
         return False
 
@@ -248,13 +283,11 @@ class CAPI:
         self.var_reset = function("PyContextVar_Reset", status, held, held)
         self.release = function("Py_DecRef", None, pointer)
         self.thread_state = function("PyThreadState_Get", pointer)
-        self.add_watcher = self.clear_watcher = None
+        self.watchers = None
         if hasattr(python, "PyContext_AddWatcher"):
-            callback = ctypes.PYFUNCTYPE(status, status, pointer)
-            self.add_watcher = function("PyContext_AddWatcher", status, callback)
+            self.add_watcher = function("PyContext_AddWatcher", status, pointer)
             self.clear_watcher = function("PyContext_ClearWatcher", status, status)
-            # CPython keeps only the addresses of callbacks, which must live as long as it does.
-            self.callbacks = [callback(watching(slot)) for slot in range(self.WATCHERS)]
+            self.watchers = start_watchers(self.WATCHERS)
         # Two words of header, var_name, var_default, var_cached, var_cached_tsid, var_cached_tsver
         # and var_hash: the same in every 64-bit build with a global interpreter lock.
         locked = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -294,18 +327,74 @@ class CAPI:
             self.has_cache = False
 
 
-# What watchers saw since it was last asked: slot and address of the current context.
-SEEN = []
-# Whether the watcher of a slot fails.
-FAILS = [False] * CAPI.WATCHERS
+class Watchers:
+    """The callbacks of context watchers, in machine code for x86-64.
+
+    A callback of ctypes runs Python, which does not go when an exception is pending, as it is when
+    a callable leaves `Context.run` by one; and it cannot fail with an exception of its own."""
+
+    CAPACITY = 1 << 16
+
+    def __init__(self, count):
+        # How many calls were seen, and for each the slot and the current context's address.
+        self.log = (ctypes.c_uint64 * (1 + 2 * self.CAPACITY))()
+        self.message = ctypes.create_string_buffer(b"the watcher fails")
+        self.code = mmap.mmap(-1, 16384, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self.code))
+        self.addresses = {}
+        for slot in range(count):
+            for fails in (False, True):
+                self.addresses[slot, fails] = start + self.code.tell()
+                self.code.write(self.callback(slot, fails).ljust(128, b"\x90"))
+
+    def callback(self, slot, fails):
+        def word(number):
+            return struct.pack("<Q", number)
+
+        def function(name):
+            return word(ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
+
+        leave = b"\x48\x83\xc4\x08\xc3"  # add rsp, 8; ret
+        code = (
+            b"\xf3\x0f\x1e\xfa"  # endbr64
+            + b"\x48\x83\xec\x08"  # sub rsp, 8: the stack is aligned for calls
+            + b"\x48\xb8" + word(ctypes.addressof(self.log))  # mov rax, log
+            + b"\x48\x8b\x08"  # mov rcx, [rax]
+            + b"\x48\x81\xf9" + struct.pack("<I", self.CAPACITY)  # cmp rcx, CAPACITY
+            + b"\x73\x15"  # jae, past the next four
+            + b"\x48\xff\x00"  # inc qword [rax]
+            + b"\x48\xc1\xe1\x04"  # shl rcx, 4
+            + b"\x48\xc7\x44\x08\x08" + struct.pack("<I", slot)  # mov qword [rax + rcx + 8], slot
+            + b"\x48\x89\x74\x08\x10"  # mov [rax + rcx + 16], rsi: the second argument
+        )
+        if fails:
+            # Where an exception is pending, a callback must leave it as it is and not fail.
+            code += (
+                b"\x48\xb8" + function("PyErr_Occurred") + b"\xff\xd0"  # mov rax, ...; call rax
+                + b"\x48\x85\xc0"  # test rax, rax
+                + b"\x75\x2a"  # jnz, past `leave`
+                + b"\x48\xbf" + word(id(RuntimeError))  # mov rdi, ...
+                + b"\x48\xbe" + word(ctypes.addressof(self.message))  # mov rsi, ...
+                + b"\x48\xb8" + function("PyErr_SetString") + b"\xff\xd0"  # mov rax, ...; call rax
+                + b"\xb8\xff\xff\xff\xff"  # mov eax, -1
+                + leave
+            )
+        return code + b"\x31\xc0" + leave  # xor eax, eax
+
+    def seen(self):
+        """What watchers saw since the last call: slot, and the address of the current context."""
+        count, self.log[0] = self.log[0], 0
+        return [(self.log[at], self.log[at + 1]) for at in range(1, 2 * count, 2)]
 
 
-def watching(slot):
-    def watch(_, current):
-        SEEN.append((slot, current))
-        return -1 if FAILS[slot] else 0
-
-    return watch
+def start_watchers(count):
+    if os.name != "posix" or platform.machine() not in ("x86_64", "amd64") or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    try:
+        return Watchers(count)
+    except OSError:
+        # The system lets nobody write code and run it.
+        return None
 
 
 def start_capi():
@@ -386,12 +475,14 @@ class Session:
         self.failure = None
         # Handles and their objects; iterators and weak references are objects like others.
         self.bound = {"None": None, "MISSING": MISSING}
-        # The handles of values and variables by address. Values live as long as the trace. A deleted
-        # variable may still be held by maps and tokens; an address that is used again belongs to
-        # the newer object.
+        # The handles of values and variables by address, also of deleted ones: maps, tokens and
+        # caches may lead to them still. An address that is used again belongs to the newer object.
         self.names = {id(None): "None", id(MISSING): "MISSING"}
         self.thread_of = {}
         self.watchers = [None] * CAPI.WATCHERS
+        self.watched = False
+        # The calls of programs in the current step: of what, on what, and what they answered.
+        self.calls = []
         self.threads = {}
         self.left = None
         self.somebody_left = _thread.allocate_lock()
@@ -399,7 +490,7 @@ class Session:
 
     def run(self):
         """Starts the threads' work, and sees to it that each thread that leaves is really gone."""
-        del SEEN[:]
+        RUNNING[0] = self
         self.threads[MAIN] = Thread(self, MAIN)
         if not self.steps:
             self.next = sys.maxsize
@@ -414,9 +505,12 @@ class Session:
             if end is THREAD:
                 self.answer(NONE)
             owner = self.owner() or next(iter(self.threads), None)
-        for slot, name in enumerate(self.watchers):
-            if name is not None:
-                CAPI_OR_NONE.clear_watcher(slot)
+        RUNNING[0] = None
+        if self.watched:
+            for slot, name in enumerate(self.watchers):
+                if name is not None:
+                    CAPI_OR_NONE.clear_watcher(slot)
+            CAPI_OR_NONE.watchers.seen()
 
     def owner(self):
         """Who carries the next step out: its thread, or the main one where that is not alive."""
@@ -503,27 +597,43 @@ class Session:
     def answer(self, outcome):
         """Records the answer of the next step and goes on to the one after."""
         index = self.next
-        if SEEN:
-            events = self.events()
-            if events:
-                outcome += ',"events":[%s]' % ",".join(events)
+        if self.watched:
+            outcome += self.events()
+        if self.calls:
+            called = ['{"of":"%s","on":"%s","outcomes":[%s]}' % (of, on, ",".join(answers)) for of, on, answers in self.calls]
+            outcome += ',"calls":[%s]' % ",".join(called)
+            self.calls = []
         self.answers.append(outcome)
         index += 1
         self.next = index
         if index % self.observe == 0 or index == len(self.steps):
             self.observations.append('[%d,%s]' % (index - 1, self.observation()))
 
+    def call(self, of, on, program):
+        """Carries out the program of a value or a name, which an operation calls back into."""
+        # After the trace its objects go silently.
+        if len(self.calls) >= MAX_CALLS or self.next >= len(self.steps):
+            return
+        outcomes = []
+        self.calls.append((of, on, outcomes))
+        for step in program:
+            try:
+                outcomes.append(OPERATIONS.get(step["op"], not_here)(self, step))
+            except Exception:
+                self.fail("step %d, `%s` in a program: %s" % (self.next, step["op"], traceback.format_exc()))
+
     def events(self):
         """What watchers saw since the last call."""
+        seen = CAPI_OR_NONE.watchers.seen()
+        if not seen:
+            return ""
         contexts = {id(held): '{"named":"%s"}' % name for name, held in self.bound.items() if name.startswith("ctx")}
         contexts[id(None)] = '"null"'
         events = [
             '{"watcher":"%s","current":%s}' % (self.watchers[slot], contexts.get(current, '"unnamed"'))
-            for slot, current in SEEN
-            if self.watchers[slot] is not None
+            for slot, current in seen
         ]
-        del SEEN[:]
-        return events
+        return ',"events":[%s]' % ",".join(events)
 
     def observation(self):
         """Every context and token that the trace holds, without touching a cache."""
@@ -578,6 +688,10 @@ def text(content):
     return '{"text":%s}' % quote(content)
 
 
+def not_here(_, __):
+    return UNSUPPORTED
+
+
 # Operations: each takes the session and the step, and answers an outcome. None of them carries the
 # trace on, so that what they raise has nothing else behind it.
 
@@ -588,8 +702,9 @@ def new_value(session, step):
         equality = equality["group"]
     elif equality == "never":
         equality = None
-    name = step["as"]
-    session.bound[name] = value = Value(name, equality)
+    name, on_drop = step["as"], step.get("on_drop")
+    value = (Finalized if on_drop else Plain)(name, equality, step.get("on_compare"), on_drop)
+    session.bound[name] = value
     session.names[id(value)] = name
     return NONE
 
@@ -600,12 +715,13 @@ def new_variable(session, step):
         keywords["default"] = session.bound.get(step["default"], UNBOUND)
         if keywords["default"] is UNBOUND:
             return SKIPPED
-    wanted = step.get("hash")
+    name, wanted = Name(step["name"]), step.get("hash")
+    name.variable, name.on_hash = step["as"], step.get("on_hash")
     if STEERED and wanted is not None:
         # -1 is CPython's sign of an error, which it replaces.
-        variable = steer(step["name"], -2 if wanted == -1 else wanted, keywords)
+        variable = steer(name, -2 if wanted == -1 else wanted, keywords)
     else:
-        variable = ContextVar(step["name"], **keywords)
+        variable = ContextVar(name, **keywords)
     return session.bind_variable(step["as"], variable)
 
 
@@ -891,7 +1007,7 @@ def delete(session, step):
     name = step["object"]
     if name not in session.bound:
         return SKIPPED
-    if name.startswith(("var", "tok", "ctx", "iter")):
+    if name not in ("None", "MISSING"):
         del session.bound[name]
     return NONE
 
@@ -995,12 +1111,12 @@ def add_watcher(session, step):
     free = [slot for slot, name in enumerate(session.watchers) if name is None]
     # CPython gives the lowest free slot; the callback must know its own beforehand.
     slot = free[0] if free else 0
+    session.watched = True
     try:
-        given = CAPI_OR_NONE.add_watcher(CAPI_OR_NONE.callbacks[slot])
+        given = CAPI_OR_NONE.add_watcher(CAPI_OR_NONE.watchers.addresses[slot, step.get("fails", False)])
     except Exception as error:
         return classify(error, NO_MORE_WATCHERS, None, step["as"])
-    if free and given == slot:
-        FAILS[slot] = step.get("fails", False)
+    if given == slot:
         session.watchers[slot] = step["as"]
     return '{"count":%d}' % given
 
@@ -1092,7 +1208,7 @@ if CAPI_OR_NONE is not None:
         "PyContextVar_Reset": capi_var_reset,
         "cache": cache,
     })
-    if CAPI_OR_NONE.add_watcher is not None:
+    if CAPI_OR_NONE.watchers is not None:
         OPERATIONS["PyContext_AddWatcher"] = add_watcher
         OPERATIONS["PyContext_ClearWatcher"] = clear_watcher
 
@@ -1126,6 +1242,8 @@ def hello():
     }
     if not STEERED:
         said["steered"] = False
+    if not CPYTHON:
+        said["finalizes_promptly"] = sys.implementation.name == "rustpython"
     return json.dumps(said, separators=(",", ":"))
 
 
