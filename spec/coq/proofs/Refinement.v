@@ -544,6 +544,13 @@ Section refinement.
     - apply c_has_current, Hs.
   Qed.
 
+  Theorem carry_out_refines th op s : maps_ok s ->
+    commutes (carry_out through_cache th op) (carry_out through_cache th op) s.
+  Proof.
+    intros Hs. unfold commutes, carry_out. change (is_bound (abs s)) with (is_bound s).
+    destruct (forallb (is_bound s) (uses op)); [apply operate_refines, Hs | split; [reflexivity | exact Hs]].
+  Qed.
+
   Theorem perform_refines p s : maps_ok s -> commutes (perform through_cache p) (perform through_cache p) s.
   Proof.
     intros Hs. unfold commutes, perform.
@@ -551,8 +558,8 @@ Section refinement.
     change (threads (abs (set_events [] s))) with (threads (set_events [] s)).
     assert (maps_ok (set_events [] s)) as He by same.
     match goal with |- context [th_live ?t] => destruct (th_live t) end; [|split; [reflexivity | exact He]].
-    destruct (operate_refines (step_thread p) (step_operation p) _ He) as [E H']. rewrite E.
-    destruct (operate through_cache (step_thread p) (step_operation p) (set_events [] s)) as [s' o].
+    destruct (carry_out_refines (step_thread p) (step_operation p) _ He) as [E H']. rewrite E.
+    destruct (carry_out through_cache (step_thread p) (step_operation p) (set_events [] s)) as [s' o].
     split; [reflexivity | exact H'].
   Qed.
 
