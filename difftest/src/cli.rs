@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use contextvars_difftest::engines;
 
 /// Runs operation traces through models of CPython's contextvars and through CPython itself.
 ///
@@ -114,7 +115,7 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct EngineArguments {
-    /// The engines, the one that the others are held to first [default: all that this build has].
+    /// The engines, the one that the others are held to first [default: all that are to be had here].
     /// `child=COMMAND` is a program that speaks the protocol of `difftest serve`.
     #[arg(long, value_delimiter = ',')]
     pub(crate) engines: Option<Vec<String>>,
@@ -122,10 +123,7 @@ pub(crate) struct EngineArguments {
 
 impl EngineArguments {
     pub(crate) fn names(&self) -> Vec<String> {
-        self.engines.clone().unwrap_or_else(|| {
-            let built = |name: &&&str| cfg!(feature = "cpython") || **name != "cpython";
-            contextvars_difftest::engines::NAMES.iter().filter(built).map(|name| (*name).to_owned()).collect()
-        })
+        self.engines.clone().unwrap_or_else(|| engines::at_hand().into_iter().map(str::to_owned).collect())
     }
 }
 

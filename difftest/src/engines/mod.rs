@@ -1,26 +1,32 @@
 //! The engines, by their names on the command line.
 
 pub mod child;
+pub mod coq;
 #[cfg(feature = "cpython")]
 pub mod cpython;
 pub mod optimized;
+
+use std::sync::Once;
 
 use contextvars_reference::Reference;
 use contextvars_spec::{Engine, EngineError};
 use thiserror::Error;
 
 /// The names of all engines that this build knows, the one that others are held to first.
-pub const NAMES: &[&str] = &["reference", "optimized", "cpython"];
+pub const NAMES: &[&str] = &["reference", "optimized", "coq", "cpython"];
 
 /// An engine cannot be had.
 #[derive(Debug, Error)]
 pub enum Unavailable {
     /// No engine has the name.
-    #[error("`{0}` is not an engine; name some of reference, optimized, cpython, child=COMMAND")]
+    #[error("`{0}` is not an engine; name some of reference, optimized, coq, cpython, child=COMMAND")]
     Unknown(String),
     /// The build left it out.
     #[error("engine `cpython` was left out of this build; build with `--features cpython`")]
     LeftOut,
+    /// The formal model's oracle is not built.
+    #[error("engine `coq` is not built; build it with `make -C spec/coq oracle`, or name it in `CONTEXTVARS_ORACLE`")]
+    NotBuilt,
     /// It does not start.
     #[error(transparent)]
     Broken(#[from] EngineError),
@@ -35,6 +41,7 @@ pub fn start(name: &str) -> Result<Box<dyn Engine>, Unavailable> {
     match name {
         "reference" => Ok(Box::new(Reference::default())),
         "optimized" => Ok(Box::new(optimized::Optimized)),
+        "coq" => Ok(Box::new(coq::Coq::start(coq::Coq::find().ok_or(Unavailable::NotBuilt)?)?)),
         #[cfg(feature = "cpython")]
         "cpython" => Ok(Box::new(cpython::CPython::new()?)),
         #[cfg(not(feature = "cpython"))]
@@ -44,4 +51,23 @@ pub fn start(name: &str) -> Result<Box<dyn Engine>, Unavailable> {
             None => Err(Unavailable::Unknown(name.to_owned())),
         },
     }
+}
+
+/// The names of the engines that are to be had here, the one that others are held to first.
+///
+/// Says once on standard error if the oracle is left out. Where `CI=true` is in the environment the formal model's
+/// oracle is not left out: without it the run is to fail.
+#[must_use]
+pub fn at_hand() -> Vec<&'static str> {
+    let is_demanded = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    let has = |name: &&str| match *name {
+        "cpython" => cfg!(feature = "cpython"),
+        "coq" if coq::Coq::find().is_none() && !is_demanded => {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| eprintln!("skipped: {}", Unavailable::NotBuilt));
+            false
+        }
+        _ => true,
+    };
+    NAMES.iter().copied().filter(has).collect()
 }
