@@ -121,7 +121,7 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct EngineArguments {
-    /// The engines, the one that the others are held to first [default: all that this build has].
+    /// The engines, the one that the others are held to first [default: all that are to be had here].
     /// `python=PATH` is an interpreter, and `pythons` is every one that is found on PATH and under
     /// pyenv. `child=COMMAND` is a program that speaks the protocol of `difftest serve`.
     #[arg(long, value_delimiter = ',')]
@@ -130,11 +130,8 @@ pub(crate) struct EngineArguments {
 
 impl EngineArguments {
     pub(crate) fn names(&self) -> Result<Vec<String>, Unavailable> {
-        let names = self.engines.clone().unwrap_or_else(|| {
-            let built = |name: &&&str| cfg!(feature = "cpython") || **name != "cpython";
-            engines::NAMES.iter().filter(built).map(|name| (*name).to_owned()).collect()
-        });
-        engines::expand(names, say_left_out)
+        let at_hand = || engines::at_hand().into_iter().map(str::to_owned).collect();
+        engines::expand(self.engines.clone().unwrap_or_else(at_hand), say_left_out)
     }
 }
 

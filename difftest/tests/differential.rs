@@ -11,7 +11,7 @@ const CASES: u64 = 3_000;
 
 fn agree(seed: u64) -> campaign::Outcome {
     println!("reproduce with: cargo difftest run --cases {CASES} --seed {seed}");
-    let names: Vec<_> = engines::NAMES.iter().filter(|name| cfg!(feature = "cpython") || **name != "cpython").collect();
+    let names = engines::at_hand();
     let out = tempfile::tempdir().expect("a temporary folder").keep();
     let plan = Plan { until: Until::Cases(CASES), seed, jobs: 2, out, programs: PROGRAMS };
     let make = || names.iter().map(|name| engines::start(name)).collect();

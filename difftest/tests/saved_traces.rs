@@ -13,7 +13,7 @@ fn traces() -> PathBuf {
 fn replay(path: &Path) -> Result<(), Failed> {
     let trace = load_trace(path)?;
     let mut all = Vec::new();
-    for name in engines::NAMES {
+    for name in engines::at_hand() {
         match engines::start(name) {
             Ok(mut engine) if lockstep::can_run(engine.as_ref(), &trace) => {
                 if let Some(divergence) = lockstep::check_recorded(engine.as_mut(), &trace)? {
@@ -24,7 +24,6 @@ fn replay(path: &Path) -> Result<(), Failed> {
             Ok(engine) => {
                 eprintln!("{} {} is left out: {} {}", name, engine.identity().version, path.display(), trace.needs())
             }
-            Err(engines::Unavailable::LeftOut) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -1,17 +1,20 @@
 //! The engines, by their names on the command line.
 
 pub mod child;
+pub mod coq;
 #[cfg(feature = "cpython")]
 pub mod cpython;
 pub mod optimized;
 pub mod python;
+
+use std::sync::Once;
 
 use contextvars_reference::Reference;
 use contextvars_spec::{Engine, EngineError};
 use thiserror::Error;
 
 /// The names of all engines that this build knows, the one that others are held to first.
-pub const NAMES: &[&str] = &["reference", "optimized", "cpython"];
+pub const NAMES: &[&str] = &["reference", "optimized", "coq", "cpython"];
 
 /// The name of the group of every Python interpreter that is found.
 pub const PYTHONS: &str = "pythons";
@@ -20,7 +23,7 @@ pub const PYTHONS: &str = "pythons";
 #[derive(Debug, Error)]
 pub enum Unavailable {
     /// No engine has the name.
-    #[error("`{0}` is not an engine; name some of reference, optimized, cpython, pythons, python=PATH, child=COMMAND")]
+    #[error("`{0}` is not an engine; name some of reference, optimized, coq, cpython, pythons, python=PATH, child=COMMAND")]
     Unknown(String),
     /// There is no interpreter for the group `pythons`.
     #[error("no python interpreter was found on PATH or under pyenv; name one with `python=PATH`")]
@@ -28,6 +31,9 @@ pub enum Unavailable {
     /// The build left it out.
     #[error("engine `cpython` was left out of this build; build with `--features cpython`")]
     LeftOut,
+    /// The formal model's oracle is not built.
+    #[error("engine `coq` is not built; build it with `make -C spec/coq oracle`, or name it in `CONTEXTVARS_ORACLE`")]
+    NotBuilt,
     /// It does not start.
     #[error(transparent)]
     Broken(#[from] EngineError),
@@ -42,6 +48,7 @@ pub fn start(name: &str) -> Result<Box<dyn Engine>, Unavailable> {
     match name {
         "reference" => Ok(Box::new(Reference::default())),
         "optimized" => Ok(Box::new(optimized::Optimized)),
+        "coq" => Ok(Box::new(coq::Coq::start(coq::Coq::find().ok_or(Unavailable::NotBuilt)?)?)),
         #[cfg(feature = "cpython")]
         "cpython" => Ok(Box::new(cpython::CPython::new()?)),
         #[cfg(not(feature = "cpython"))]
@@ -75,4 +82,23 @@ pub fn expand(names: Vec<String>, left_out: impl Fn(&python::LeftOut)) -> Result
         expanded.extend(found.iter().map(|found| format!("python={}", found.path.display())));
     }
     Ok(expanded)
+}
+
+/// The names of the engines that are to be had here, the one that others are held to first.
+///
+/// Says once on standard error if the oracle is left out. Where `CI=true` is in the environment the formal model's
+/// oracle is not left out: without it the run is to fail.
+#[must_use]
+pub fn at_hand() -> Vec<&'static str> {
+    let is_demanded = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    let has = |name: &&str| match *name {
+        "cpython" => cfg!(feature = "cpython"),
+        "coq" if coq::Coq::find().is_none() && !is_demanded => {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| eprintln!("skipped: {}", Unavailable::NotBuilt));
+            false
+        }
+        _ => true,
+    };
+    NAMES.iter().copied().filter(has).collect()
 }

@@ -13,11 +13,11 @@ Definition equality_eqb (a b : equality) : bool :=
   | _, _ => false
   end.
 
-Definition made_value (vs : gmap N equality) (o : object) : option (value_id * equality) :=
-  match o with ObjectValue id => pair id <$> vs !! id | _ => None end.
+Definition made_value (vs : gmap N (equality * bool)) (o : object) : option (value_id * equality) :=
+  match o with ObjectValue id => (fun v : equality * bool => (id, fst v)) <$> vs !! id | _ => None end.
 
 (** The left object answers if it is a value of the trace, else the right one, else identity. *)
-Definition equal_objects (vs : gmap N equality) (left right : object) : verdict :=
+Definition equal_objects (vs : gmap N (equality * bool)) (left right : object) : verdict :=
   let answer asked other :=
     match asked with
     | (id, Raises) => inr id
@@ -31,14 +31,14 @@ Definition equal_objects (vs : gmap N equality) (left right : object) : verdict 
   end.
 
 (** EQ-4, EQ-5 ([PyObject_RichCompareBool]). *)
-Definition identical_or_equal (vs : gmap N equality) (left right : value) : verdict :=
+Definition identical_or_equal (vs : gmap N (equality * bool)) (left right : value) : verdict :=
   if value_eqb left right then inl true else equal_objects vs (object_of left) (object_of right).
 
 Section equality.
   Context {M : Type} `{Bindings M}.
 
   (** EQ-3 to EQ-6: in the left map's order until the first that is unequal or raises. *)
-  Fixpoint equal_items (vs : gmap N equality) (left : list (key * value)) (right : M) : verdict :=
+  Fixpoint equal_items (vs : gmap N (equality * bool)) (left : list (key * value)) (right : M) : verdict :=
     match left with
     | [] => inl true
     | (k, v) :: rest =>
@@ -53,7 +53,7 @@ Section equality.
     end.
 
   (** EQ-2. That one map is equal to itself without a comparison (EQ-1) is a theorem. *)
-  Definition equal_maps (vs : gmap N equality) (left right : M) : verdict :=
+  Definition equal_maps (vs : gmap N (equality * bool)) (left right : M) : verdict :=
     if count left =? count right then equal_items vs (items left) right else inl false.
 
   Definition named_map (s : state M) (name : context_id) : M :=

@@ -345,7 +345,8 @@ Section machine.
            end
        | ObjectIterator i =>
            set_iterators (alter (fun x => MkIterator (it_view x) (it_left x) (it_length x) false) i) s
-       | ObjectNone | ObjectMissing | ObjectValue _ => s
+       | ObjectValue v => set_values (alter (fun x => (fst x, false)) v) s
+       | ObjectNone | ObjectMissing => s
        end, Done).
 
   (** CONTEXT-5. *)
@@ -461,7 +462,7 @@ Section machine.
     | OpValue e made =>
         match values s !! made with
         | Some _ => (s, Skipped)
-        | None => (set_values (insert made e) s, Done)
+        | None => (set_values (insert made (e, true)) s, Done)
         end
     | OpContextVar name hash initial made => new_variable name hash initial made s
     | OpCapiVarNew name initial made => new_variable name None initial made s
@@ -562,11 +563,15 @@ Section machine.
     | OpHasCurrentContext => has_current th s
     end.
 
+  (** What an operation needs is bound, or it is skipped. *)
+  Definition carry_out (th : thread_id) (op : operation) s : state * outcome :=
+    if forallb (is_bound s) (uses op) then operate th op s else (s, Skipped).
+
   (** One step: on a live thread only; the events are those of this step. *)
   Definition perform (p : step) s : state * (outcome * list event) :=
     let s := set_events [] s in
     if th_live (default (MkThread false None [] (U64 0 0) ghost_zero []) (threads s !! step_thread p)) then
-      let '(s, o) := operate (step_thread p) (step_operation p) s in
+      let '(s, o) := carry_out (step_thread p) (step_operation p) s in
       (s, (o, rev_append (events s) []))
     else (s, (Skipped, [])).
 

@@ -60,7 +60,7 @@ Section state.
 
   (** Contexts are numbered in the order of their making; the trace's names lead to the numbers. *)
   Record state := MkState {
-    values : gmap N equality;
+    values : gmap N (equality * bool);   (** and whether the trace holds it *)
     variables : gmap N variable;
     tokens : gmap N token;
     contexts : gmap N context;
@@ -120,7 +120,7 @@ Section state.
   Definition is_bound (s : state) (o : object) : bool :=
     match o with
     | ObjectNone | ObjectMissing => true
-    | ObjectValue id => present (values s !! id)
+    | ObjectValue id => match values s !! id with Some (_, held) => held | None => false end
     | ObjectVariable id => present (held_variable s id)
     | ObjectToken id => present (held_token s id)
     | ObjectContext id => present (names s !! id)

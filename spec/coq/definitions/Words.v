@@ -142,6 +142,31 @@ Inductive operation :=
 | OpSetContextVer (context_ver : u64)
 | OpHasCurrentContext.
 
+(** The objects that an operation needs. Where one is not bound, the operation is skipped. *)
+Definition uses (op : operation) : list object :=
+  let value v := match v with Some v => [object_of v] | None => [] end in
+  match op with
+  | OpContextVar _ _ d _ | OpCapiVarNew _ d _ => value d
+  | OpVarGet v d => ObjectVariable v :: value d
+  | OpVarSet v b _ => [ObjectVariable v; object_of b]
+  | OpVarReset v o => [ObjectVariable v; o]
+  | OpVarName v | OpCache v => [ObjectVariable v]
+  | OpTokenVar t | OpTokenOldValue t | OpTokenEnter t | OpTokenExit t => [ObjectToken t]
+  | OpContextCopy c _ | OpRun c | OpContextLen c | OpIter c _ | OpKeys c _ | OpValues c _ | OpItems c _
+  | OpWeakReference c _ => [ObjectContext c]
+  | OpGetItem c k | OpContains c k => [ObjectContext c; k]
+  | OpContextGet c k d => ObjectContext c :: k :: value d
+  | OpNext i | OpIteratorLen i => [ObjectIterator i]
+  | OpEqual a b | OpNotEqual a b => [a; b]
+  | OpRepr o | OpHash o | OpAttempt _ o | OpDrop o | OpCapiCopy o _ | OpEnter o | OpExit o => [o]
+  | OpCapiVarGet o d => o :: value d
+  | OpCapiVarSet o b _ => [o; object_of b]
+  | OpCapiVarReset o t => [o; t]
+  | OpValue _ _ | OpContext _ | OpCopyContext _ | OpReturn | OpRaise | OpCapiNew _ | OpCapiCopyCurrent _
+  | OpAddWatcher _ _ | OpClearWatcher _ _ | OpStartThread _ | OpEndThread | OpDereference _
+  | OpContextVer | OpSetContextVer _ | OpHasCurrentContext => []
+  end.
+
 Record step := Step { step_thread : thread_id; step_operation : operation }.
 
 (** ** Outcomes *)

@@ -95,6 +95,15 @@ let action = function
   | "exit_without_arguments" -> ExitWithoutArguments
   | s -> malformed ("`" ^ s ^ "` is not an action")
 
+(* User code is not part of the model; the tester gives the oracle no trace that has some. *)
+let refuse_programs fields =
+  List.iter
+    (fun name ->
+      match List.assoc_opt name fields with
+      | None | Some (`List []) -> ()
+      | Some _ -> malformed ("`" ^ name ^ "` is a program, and the model runs none"))
+    [ "on_compare"; "on_drop"; "on_hash" ]
+
 let operation fields =
   let get read name = read (field name fields) in
   let value_at = get value and object_at = get object_ in
@@ -107,8 +116,11 @@ let operation fields =
   | "ContextVar.get" -> OpVarGet (variable (), default ())
   | "ContextVar.set" -> OpVarSet (variable (), value_at "value", made_token ())
   | "ContextVar.reset" -> OpVarReset (variable (), object_at "token")
-  | "value" -> OpValue (get equality "equality", get (handle "val") "as")
+  | "value" ->
+      refuse_programs fields;
+      OpValue (get equality "equality", get (handle "val") "as")
   | "ContextVar" ->
+      refuse_programs fields;
       OpContextVar (get text "name", optional u64 "hash" fields, default (), made_variable ())
   | "ContextVar.name" -> OpVarName (variable ())
   | "Token.var" -> OpTokenVar (token ())
