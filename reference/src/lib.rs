@@ -3,9 +3,12 @@
 
 mod bindings;
 mod equality;
+mod journal;
 mod machine;
 mod objects;
+mod queries;
 mod surface;
 mod text;
 
+pub use journal::MapChange;
 pub use machine::Reference;

@@ -6,6 +6,7 @@ use contextvars_spec::{
 };
 
 use crate::bindings::place;
+use crate::journal::MapChange;
 use crate::objects::{Context, ContextIndex, Frame, Iterator, Objects, Thread, Token, Variable, View, Watcher};
 
 /// The reference model. It answers single steps, so that a generator can work from its state, and
@@ -15,6 +16,7 @@ pub struct Reference {
     pub(crate) objects: Objects,
     rules: RuleSet,
     events: Vec<Event>,
+    pub(crate) journal: Option<Vec<MapChange>>,
 }
 
 impl Default for Reference {
@@ -55,7 +57,7 @@ impl Reference {
     pub fn new() -> Self {
         let mut objects = Objects::default();
         objects.threads.insert(ThreadId::MAIN, Thread::new());
-        Self { objects, rules: RuleSet::default(), events: Vec::new() }
+        Self { objects, rules: RuleSet::default(), events: Vec::new(), journal: None }
     }
 
     /// The rules that the answers so far exercised.
@@ -399,6 +401,7 @@ impl Reference {
     fn copy(&mut self, source: ContextIndex, name: ContextId) -> Outcome {
         self.cite(Rule::Copy1);
         let bindings = self.objects.contexts[source].bindings.clone();
+        self.note_copied(source, self.objects.contexts.len());
         self.name_context(name, Context { bindings, ..Context::default() })
     }
 
@@ -486,8 +489,8 @@ impl Reference {
     /// ORDER-1 to ORDER-3, CACHE-2 (`contextvar_set`).
     fn bind(&mut self, thread: ThreadId, context: ContextIndex, variable: VariableId, value: Value) {
         let place = self.objects.variables.get(&variable).map_or(0, |variable| variable.place);
-        let bindings = &mut self.objects.contexts[context].bindings;
-        *bindings = bindings.with(variable, place, value);
+        self.objects.contexts[context].bindings.bind(variable, place, value);
+        self.note_bound(context, variable, value);
         self.cite(Rule::Cache2);
         self.fill_cache(thread, variable, value);
     }
@@ -537,8 +540,8 @@ impl Reference {
             None => {
                 self.cite(Rule::Reset6);
                 self.cite(Rule::Cache3);
-                let bindings = &mut self.objects.contexts[context].bindings;
-                *bindings = bindings.without(variable);
+                self.objects.contexts[context].bindings.unbind(variable);
+                self.note_unbound(context, variable);
                 if let Some(variable) = self.objects.variables.get_mut(&variable) {
                     variable.cache = None;
                 }
