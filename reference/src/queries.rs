@@ -28,6 +28,15 @@ impl Reference {
         self.current_context(thread)?.bindings.find(variable)
     }
 
+    /// The first of the variables that the thread's current context does not bind.
+    #[must_use]
+    pub fn first_unbound(&self, thread: ThreadId, mut variables: impl Iterator<Item = VariableId>) -> Option<VariableId> {
+        match self.current_context(thread) {
+            Some(context) => variables.find(|&variable| context.bindings.find(variable).is_none()),
+            None => variables.next(),
+        }
+    }
+
     /// How many variables the context binds; none where the trace does not hold it.
     #[must_use]
     pub fn len_of(&self, context: ContextId) -> usize {

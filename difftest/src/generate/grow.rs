@@ -10,6 +10,9 @@ use super::choice::Choice;
 use super::settings::{Genome, Settings, Theme};
 use super::versions::writes;
 
+/// How many steps most traces take to look at everything at their end.
+const LAST_LOOK: usize = 48;
+
 /// A trace, and what the reference answered while it grew.
 #[derive(Debug)]
 pub struct Grown {
@@ -28,7 +31,7 @@ pub struct Grown {
 /// contexts are entered.
 #[must_use]
 pub fn grow(genome: &Genome, observe: Observe) -> Grown {
-    let mut grower = Grower::new(&genome.settings, observe);
+    let mut grower = Grower::new(genome, observe);
     for &gene in &genome.genes {
         let mut choice = Choice::new(gene);
         for _ in 0..genome.settings.burst {
@@ -89,16 +92,18 @@ pub(super) enum Kind {
 }
 
 impl<'a> Grower<'a> {
-    fn new(settings: &'a Settings, observe: Observe) -> Self {
+    fn new(genome: &'a Genome, observe: Observe) -> Self {
+        let settings = &genome.settings;
         let enabled = |(index, _): &(usize, &(Theme, usize))| settings.left_out >> index & 1 == 0;
         let mut made = [0; 8];
+        let expected = genome.genes.len() * genome.settings.burst + LAST_LOOK;
         made[Kind::Thread as usize] = 1;
         Self {
             settings,
             themes: Theme::WEIGHTS.iter().enumerate().filter(enabled).map(|(_, weighted)| *weighted).collect(),
             model: Reference::with_journal(),
-            steps: Vec::new(),
-            answers: Vec::new(),
+            steps: Vec::with_capacity(expected),
+            answers: Vec::with_capacity(expected),
             observe,
             observations: Vec::new(),
             values: Vec::new(),
@@ -143,11 +148,8 @@ impl<'a> Grower<'a> {
         let step = Step::new(thread, operation);
         let answer = self.model.step(&step);
         self.written = answer.outcome == Outcome::None && writes(&step.operation);
-        if self.written
-            && let Some(Handle::Token(token)) = step.operation.definition()
-            && self.model.may_unbind(token)
-        {
-            self.unbinders.push(token);
+        if answer.outcome == Outcome::None {
+            self.keep_unbinders(&step.operation);
         }
         self.answers.push(answer);
         self.steps.push(step);

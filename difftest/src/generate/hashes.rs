@@ -115,6 +115,20 @@ impl Hashes {
         })
     }
 
+    /// The same, with half a chance changed to so many children of one node, at a level that the stem
+    /// chooses; a node has room for thirty-two, and the deepest for four, so that it is left out.
+    pub(super) fn crowded(self, children: usize) -> Self {
+        if self.stem & 1 == 0 {
+            return self;
+        }
+        let below = match self.family {
+            HashFamily::OneNode { below, .. } => below,
+            _ => Below::Everything,
+        };
+        let family = HashFamily::OneNode { shared: (self.stem >> 1) as u8 % 6, children: children.min(32) as u8, below };
+        Self { family, other: family, ..self }
+    }
+
     /// The 32 bits of the variable of a number, with the number as the only source of chance.
     #[must_use]
     pub fn folded(self, number: u32) -> u32 {

@@ -122,7 +122,7 @@ const BURST: usize = 64;
 fn plots() -> impl Strategy<Value = Plot> {
     let tide = (select(&HIGH[..]), select(&LOW[..]), select(&[50, 75, 95][..]))
         .prop_map(|(high, low, share)| Plot::Tide(Tide { low: low.min(high - 1), high, share }));
-    prop_oneof![1_600 => Just(Plot::Mixed), 400 => tide, 1 => Just(Plot::Large)]
+    prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 1 => Just(Plot::Large)]
 }
 
 /// Genomes of up to `length` genes for engines of which the oldest follows `python`.
@@ -138,7 +138,7 @@ pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> 
     let newest = prop_oneof![9 => Just(python), 1 => Just(Version::V3_14)];
     let shape = (variables, 1usize..=6, prop_oneof![4 => Just(1usize), 1 => 2usize..=3], 2usize..=12);
     let weighted = prop::bool::weighted;
-    let habits = (weighted(0.03), weighted(0.2), weighted(0.03), weighted(0.05), weighted(0.7));
+    let habits = (weighted(0.03), weighted(0.2), weighted(0.02), weighted(0.05), weighted(0.7));
     let settings = (left_out, Hashes::any(), shape, habits, newest, plots()).prop_map(
         |(left_out, hashes, (variables, values, threads, contexts), (unsteered, watchful, versions, churn, stays), python, plot)| {
             let settings = Settings {
@@ -179,6 +179,7 @@ impl Settings {
             Plot::Mixed => self,
             Plot::Tide(tide) => Self {
                 left_out: self.left_out | switching,
+                hashes: if tide.high < 15 { self.hashes } else { self.hashes.crowded(tide.high) },
                 // A few more than the tide needs, which part or collide below the others.
                 variables: tide.high + self.variables.min(4),
                 threads: if stays { 1 } else { self.threads },

@@ -7,7 +7,7 @@ use super::grow::{Grower, Kind};
 use super::settings::Theme;
 
 /// How many variables or tokens are looked at in the search for a fitting one.
-const LOOK_AT: usize = 48;
+const LOOK_AT: usize = 32;
 
 /// Between how many bindings the current context rises and falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,7 @@ impl Grower<'_> {
     }
 
     fn rise(&mut self, thread: ThreadId, choice: &mut Choice) -> Option<Operation> {
-        let unbound = |variable: &VariableId| self.model.current_value(thread, *variable).is_none();
-        let Some(variable) = around(&self.variables, choice).find(unbound) else {
+        let Some(variable) = self.model.first_unbound(thread, around(&self.variables, choice)) else {
             return (self.variables.len() < self.settings.variables).then(|| self.new_variable(choice));
         };
         let value = self.value(choice);
@@ -52,10 +51,28 @@ impl Grower<'_> {
     }
 
     /// A token whose reset would unbind a variable of the thread's current context.
-    pub(super) fn unbinder(&mut self, thread: ThreadId, choice: &mut Choice) -> Option<TokenId> {
-        let model = &self.model;
-        self.unbinders.retain(|token| model.may_unbind(*token));
+    pub(super) fn unbinder(&self, thread: ThreadId, choice: &mut Choice) -> Option<TokenId> {
         around(&self.unbinders, choice).find(|token| self.model.is_of_current(*token, thread))
+    }
+
+    /// Keeps the list of such tokens, of every context, after a step that wrote.
+    pub(super) fn keep_unbinders(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::VarSet { token, .. } | Operation::CapiVarSet { token, .. } => {
+                if self.model.may_unbind(token) {
+                    self.unbinders.push(token);
+                }
+            }
+            Operation::VarReset { token: Object::Token(token), .. }
+            | Operation::CapiVarReset { token: Object::Token(token), .. }
+            | Operation::TokenExit { token }
+            | Operation::Drop { object: Object::Token(token) } => {
+                if let Some(at) = self.unbinders.iter().position(|other| *other == token) {
+                    self.unbinders.swap_remove(at);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A set, through Python or the C API.
