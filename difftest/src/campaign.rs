@@ -11,18 +11,23 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use thiserror::Error;
 
+use crate::coverage::{Follower, Met};
 use crate::engines::Unavailable;
 use crate::generate::{Genome, Grown, genomes, grow};
 use crate::lockstep::{self, Divergence};
 use crate::{save, shrink};
 
-/// How many steps a trace grows to at the most, before it looks at everything. Longer traces meet
+/// How many genes a trace grows from at the most, before it looks at everything. Longer traces meet
 /// few further situations and shrink more slowly; shorter ones build too little state.
 pub const LENGTH: usize = 160;
 
-/// How many steps lie between two observations of the whole state: a fault is located again by the
-/// shrinker, so that here it is only to be noticed.
-pub const OBSERVE: Observe = Observe::Every(64);
+/// In one trace of so many it is followed which situations of CPython's trie it meets: the shape is
+/// built again for that, which takes about as long as generating the trace.
+pub const FOLLOW: u64 = 8;
+
+/// From how many steps on a trace is not observed after every step while it is shrunk: the cost
+/// would be quadratic.
+const LONG: usize = 1_000;
 
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
@@ -53,6 +58,8 @@ pub struct Plan {
     pub out: PathBuf,
     /// How many traces of a hundred have programs; [`PROGRAMS`] by default.
     pub programs: u32,
+    /// In one trace of so many it is followed which situations of CPython's trie it meets.
+    pub follow: u64,
 }
 
 /// What a run came to.
@@ -64,6 +71,8 @@ pub struct Outcome {
     pub operations: u64,
     /// The rules that they exercised.
     pub rules: RuleSet,
+    /// The situations of CPython's trie that the traces met which were followed.
+    pub situations: Met,
     /// Who took part, with versions.
     pub engines: Vec<Identity>,
     /// How many traces an engine was left out of, since they require what it has not.
@@ -139,6 +148,7 @@ pub fn run(
         total.cases += own.cases;
         total.operations += own.operations;
         total.rules.extend(&own.rules);
+        total.situations.extend(&own.situations);
         total.engines = identities;
         total.found.extend(own.found);
         for (name, count) in own.left_out {
@@ -178,9 +188,13 @@ fn run_case(
     let mut runner = runner(plan.seed, case);
     let mut tree = strategy.new_tree(&mut runner).map_err(|reason| CampaignError::Generation(reason.to_string()))?;
     let genome = tree.current();
-    let Grown { steps: grown, run, rules } = grow(&genome, OBSERVE);
+    let observe = genome.settings.observe();
+    let Grown { steps: grown, run, rules, changes } = grow(&genome, observe);
+    if case.is_multiple_of(plan.follow.max(1)) {
+        Follower::default().follow(&changes, &mut own.situations);
+    }
     let known = engines.first().is_some_and(|engine| engine.identity().name == "reference").then_some(run);
-    let ran = lockstep::run(engines, &grown, OBSERVE, known)?;
+    let ran = lockstep::run(engines, &grown, observe, known)?;
     own.cases += 1;
     own.operations += grown.len() as u64;
     own.rules.extend(&rules);
@@ -206,7 +220,8 @@ fn run_case(
 
 /// Whether the same engine still differs, after every step. An engine that fails shows nothing.
 fn diverges(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Divergence> {
-    let ran = lockstep::run(engines, steps, Observe::EveryStep, None).ok()?;
+    let observe = if steps.len() < LONG { Observe::EveryStep } else { Observe::Every(LONG / 4) };
+    let ran = lockstep::run(engines, steps, observe, None).ok()?;
     ran.divergence.filter(|divergence| divergence.right.name == like.right.name)
 }
 

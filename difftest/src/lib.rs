@@ -2,6 +2,7 @@
 
 pub mod campaign;
 pub mod compare;
+pub mod coverage;
 pub mod engines;
 pub mod generate;
 pub mod golden;

@@ -5,7 +5,8 @@ use std::fmt;
 use contextvars_spec::{Identity, Rule};
 use serde::Serialize;
 
-use crate::campaign::Outcome;
+use crate::campaign::{Outcome, Plan};
+use crate::coverage::Situation;
 
 /// A counterexample, and the command that replays it.
 #[derive(Debug, Serialize)]
@@ -37,6 +38,16 @@ pub struct Summary {
     pub rules_known: usize,
     /// The rules that no trace exercised.
     pub rules_missed: Vec<&'static str>,
+    /// How many situations of CPython's trie were met by the traces that were followed.
+    pub situations_covered: usize,
+    /// How many situations there are.
+    pub situations_known: usize,
+    /// The situations that were not met.
+    pub situations_missed: Vec<String>,
+    /// How often each situation was met, in the traces that were followed.
+    pub situations: std::collections::BTreeMap<String, u64>,
+    /// One trace in so many was followed.
+    pub situations_followed: u64,
     /// Who took part.
     pub engines: Vec<Identity>,
     /// How many traces an engine was left out of, since they require what it has not.
@@ -50,7 +61,7 @@ pub struct Summary {
 impl Summary {
     /// The summary of a run's outcome.
     #[must_use]
-    pub fn new(seed: u64, outcome: &Outcome) -> Self {
+    pub fn new(plan: &Plan, outcome: &Outcome) -> Self {
         let seconds = outcome.elapsed.as_secs_f64();
         let found = outcome.found.iter().map(|(signature, path)| Found {
             signature: signature.clone(),
@@ -58,7 +69,7 @@ impl Summary {
             replay: format!("cargo difftest replay '{}'", path.display()),
         });
         Self {
-            seed,
+            seed: plan.seed,
             cases: outcome.cases,
             operations: outcome.operations,
             operations_per_second: (outcome.operations as f64 / seconds.max(1e-9)) as u64,
@@ -66,6 +77,11 @@ impl Summary {
             rules_covered: outcome.rules.len(),
             rules_known: Rule::ALL.len(),
             rules_missed: Rule::ALL.iter().filter(|rule| !outcome.rules.contains(**rule)).map(|rule| rule.id()).collect(),
+            situations_covered: outcome.situations.len(),
+            situations_known: Situation::all().count(),
+            situations_missed: outcome.situations.missed().map(|situation| situation.to_string()).collect(),
+            situations: Situation::all().map(|situation| (situation.to_string(), outcome.situations.count(situation))).collect(),
+            situations_followed: plan.follow,
             engines: outcome.engines.clone(),
             left_out: outcome.left_out.clone(),
             divergences: found.collect(),
@@ -87,6 +103,11 @@ impl fmt::Display for Summary {
         writeln!(f, "rules        {} of {} covered", self.rules_covered, self.rules_known)?;
         if !self.rules_missed.is_empty() {
             writeln!(f, "             not met: {}", self.rules_missed.join(", "))?;
+        }
+        let (covered, known) = (self.situations_covered, self.situations_known);
+        writeln!(f, "situations   {covered} of {known} met by one trace in {}", self.situations_followed)?;
+        if !self.situations_missed.is_empty() {
+            writeln!(f, "             not met: {}", self.situations_missed.join(", "))?;
         }
         for (engine, count) in &self.left_out {
             writeln!(f, "left out     {engine}, of {count} traces that require a newer python or user code in a process of its own")?;

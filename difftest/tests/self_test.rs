@@ -39,7 +39,8 @@ impl Engine for Faulty {
 
 fn caught(name: &'static str, step: BreakStep, answer: BreakAnswer) {
     let out = tempfile::tempdir().expect("a temporary folder");
-    let plan = Plan { until: Until::Cases(300), seed: 11, jobs: 1, out: out.path().to_owned(), programs: PROGRAMS };
+    let plan =
+        Plan { until: Until::Cases(300), seed: 11, jobs: 1, out: out.path().to_owned(), programs: PROGRAMS, follow: campaign::FOLLOW };
     let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Faulty { name, step, answer })]) };
     let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
     assert!(!outcome.found.is_empty(), "{name} was not caught in {} operations", outcome.operations);

@@ -20,6 +20,7 @@ impl Reference {
     pub(crate) fn copy(&mut self, source: ContextIndex, name: ContextId) -> Outcome {
         self.cite(Rule::Copy1);
         let bindings = self.objects.contexts[source].bindings.clone();
+        self.note_copied(source, self.objects.contexts.len());
         self.name_context(name, Context { bindings, ..Context::default() })
     }
 

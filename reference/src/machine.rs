@@ -5,6 +5,7 @@ use contextvars_spec::{
     Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Trigger, Value, VariableId, Version,
 };
 
+use crate::journal::MapChange;
 use crate::objects::{Context, ContextIndex, Made, Objects, Thread, Token, View};
 
 /// The reference model. It answers single steps, so that a generator can work from its state, and
@@ -16,6 +17,7 @@ pub struct Reference {
     pub(crate) calls: Vec<Call>,
     rules: RuleSet,
     open: bool,
+    pub(crate) journal: Option<Vec<MapChange>>,
 }
 
 impl Default for Reference {
@@ -46,7 +48,7 @@ impl Reference {
     pub fn new() -> Self {
         let mut objects = Objects::default();
         objects.threads.insert(ThreadId::MAIN, Thread::new());
-        Self { objects, events: Vec::new(), calls: Vec::new(), rules: RuleSet::default(), open: false }
+        Self { objects, events: Vec::new(), calls: Vec::new(), rules: RuleSet::default(), open: false, journal: None }
     }
 
     /// The rules that the answers so far exercised.

@@ -83,6 +83,7 @@ impl Reference {
         let place = self.objects.variables.get(&variable).map_or(0, |variable| variable.place);
         let bindings = &mut self.objects.contexts[context].bindings;
         *bindings = bindings.with(variable, place, value);
+        self.note_bound(context, variable, value);
         if self.finalize(thread) {
             self.cite(Rule::Final2);
         }
@@ -101,6 +102,7 @@ impl Reference {
         self.empty_cache(variable);
         let bindings = &mut self.objects.contexts[context].bindings;
         *bindings = bindings.without(variable);
+        self.note_unbound(context, variable);
         if self.finalize(thread) {
             self.cite(Rule::Final3);
         }

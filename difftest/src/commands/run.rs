@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         jobs: arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         out: arguments.out.clone(),
         programs: arguments.programs.unwrap_or(campaign::PROGRAMS),
+        follow: campaign::FOLLOW,
     };
     let interrupt = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupt);
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     };
     let outcome = campaign::run(&plan, &|| start(&names), &interrupt, &progress)?;
     bar.finish_and_clear();
-    let summary = Summary::new(seed, &outcome);
+    let summary = Summary::new(&plan, &outcome);
     if arguments.json {
         println!("{}", serde_json::to_string(&summary)?);
     } else {

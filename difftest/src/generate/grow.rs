@@ -1,14 +1,18 @@
 //! Growing a trace from a genome, one step a gene, on the reference model.
 
-use contextvars_reference::Reference;
+use contextvars_reference::{MapChange, Reference};
 use contextvars_spec::{
-    Action, Answer, ContextId, Equality, IteratorId, Object, Observation, Observe, Operation, Outcome, Program, ReferenceId, RuleSet, Run,
-    Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
+    Action, Answer, ContextId, Equality, Handle, IteratorId, Object, Observation, Observe, Operation, Outcome, Program, ReferenceId,
+    RuleSet, Run, Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
 };
 
 use super::choice::Choice;
 use super::programs::Reach;
 use super::settings::{Genome, Settings, Theme};
+use super::versions::writes;
+
+/// How many steps most traces take to look at everything at their end.
+const LAST_LOOK: usize = 48;
 
 /// A trace, and what the reference answered while it grew.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct Grown {
     pub run: Run,
     /// The rules that they exercised.
     pub rules: RuleSet,
+    /// What happened to the contexts' maps.
+    pub changes: Vec<MapChange>,
 }
 
 /// Grows the trace of a genome and observes the reference's state as `observe` says. The last steps
@@ -26,44 +32,58 @@ pub struct Grown {
 /// contexts are entered.
 #[must_use]
 pub fn grow(genome: &Genome, observe: Observe) -> Grown {
-    let mut grower = Grower::new(&genome.settings, observe);
+    let mut grower = Grower::new(genome, observe);
     for &gene in &genome.genes {
         let mut choice = Choice::new(gene);
-        let thread = grower.thread(&mut choice);
-        if let Some(operation) = grower.operation(thread, &mut choice) {
-            grower.push(thread, operation);
+        for _ in 0..genome.settings.burst {
+            let thread = grower.thread(&mut choice);
+            if let Some(operation) = grower.operation(thread, &mut choice) {
+                grower.push(thread, operation);
+            }
         }
     }
     grower.look_at_everything();
-    let Grower { steps, answers, mut observations, model, .. } = grower;
+    if genome.settings.versions {
+        grower.read_versions();
+    }
+    let Grower { steps, answers, mut observations, mut model, .. } = grower;
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
         observations.push((steps.len() - 1, model.observe()));
     }
     let open_from = model.is_open().then(|| steps.len() - 1);
-    Grown { run: Run { answers, observations, open_from, crash: None }, rules: model.rules(), steps }
+    let run = Run { answers, observations, open_from, crash: None };
+    Grown { run, rules: model.rules(), changes: model.take_changes(), steps }
 }
 
-struct Grower<'a> {
-    settings: &'a Settings,
+pub(super) struct Grower<'a> {
+    pub(super) settings: &'a Settings,
     themes: Vec<(Theme, usize)>,
-    model: Reference,
+    pub(super) model: Reference,
     steps: Vec<Step>,
-    answers: Vec<Answer>,
+    pub(super) answers: Vec<Answer>,
     observe: Observe,
     observations: Vec<(usize, Observation)>,
-    values: Vec<ValueId>,
-    variables: Vec<VariableId>,
-    tokens: Vec<TokenId>,
-    contexts: Vec<ContextId>,
-    iterators: Vec<IteratorId>,
-    references: Vec<ReferenceId>,
-    threads: Vec<ThreadId>,
+    pub(super) values: Vec<ValueId>,
+    pub(super) variables: Vec<VariableId>,
+    pub(super) tokens: Vec<TokenId>,
+    pub(super) contexts: Vec<ContextId>,
+    pub(super) iterators: Vec<IteratorId>,
+    pub(super) references: Vec<ReferenceId>,
+    pub(super) threads: Vec<ThreadId>,
+    /// Tokens whose reset may unbind a variable, and some that have been reset since.
+    pub(super) unbinders: Vec<TokenId>,
+    /// Whether the tide rises.
+    pub(super) rising: bool,
+    /// Whether the last step changed the current context's bindings.
+    pub(super) written: bool,
+    /// How many objects are still to be dropped.
+    pub(super) purge: usize,
     made: [u32; 8],
 }
 
 /// Where each kind of handle counts its numbers.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Value,
     Variable,
     Token,
@@ -75,16 +95,18 @@ enum Kind {
 }
 
 impl<'a> Grower<'a> {
-    fn new(settings: &'a Settings, observe: Observe) -> Self {
+    fn new(genome: &'a Genome, observe: Observe) -> Self {
+        let settings = &genome.settings;
         let enabled = |(index, _): &(usize, &(Theme, usize))| settings.left_out >> index & 1 == 0;
         let mut made = [0; 8];
+        let expected = genome.genes.len() * genome.settings.burst + LAST_LOOK;
         made[Kind::Thread as usize] = 1;
         Self {
             settings,
             themes: Theme::WEIGHTS.iter().enumerate().filter(enabled).map(|(_, weighted)| *weighted).collect(),
-            model: Reference::new(),
-            steps: Vec::new(),
-            answers: Vec::new(),
+            model: Reference::with_journal(),
+            steps: Vec::with_capacity(expected),
+            answers: Vec::with_capacity(expected),
             observe,
             observations: Vec::new(),
             values: Vec::new(),
@@ -94,12 +116,20 @@ impl<'a> Grower<'a> {
             iterators: Vec::new(),
             references: Vec::new(),
             threads: vec![ThreadId::MAIN],
+            unbinders: Vec::new(),
+            rising: true,
+            written: false,
+            purge: 0,
             made,
         }
     }
 
-    fn push(&mut self, thread: ThreadId, operation: Operation) {
-        use contextvars_spec::Handle;
+    /// Whether the trace has the operations of a theme.
+    pub(super) fn has(&self, theme: Theme) -> bool {
+        self.settings.left_out >> (theme as u32) & 1 == 0
+    }
+
+    pub(super) fn push(&mut self, thread: ThreadId, operation: Operation) {
         // What follows the rules leave open, so that nothing could be compared.
         if self.model.is_open() {
             return;
@@ -128,6 +158,10 @@ impl<'a> Grower<'a> {
             Operation::EndThread {} => self.threads.retain(|other| *other != thread),
             _ => {}
         }
+        self.written = answer.outcome == Outcome::None && writes(&step.operation);
+        if answer.outcome == Outcome::None {
+            self.keep_unbinders(&step.operation);
+        }
         self.answers.push(answer);
         self.steps.push(step);
         let last = self.steps.len() - 1;
@@ -137,7 +171,7 @@ impl<'a> Grower<'a> {
         }
     }
 
-    fn number(&mut self, kind: Kind) -> u32 {
+    pub(super) fn number(&mut self, kind: Kind) -> u32 {
         let next = self.made[kind as usize];
         self.made[kind as usize] += 1;
         next
@@ -162,15 +196,16 @@ impl<'a> Grower<'a> {
         Operation::Value { equality, on_compare, on_drop, name: ValueId(self.number(Kind::Value)) }
     }
 
-    fn new_variable(&mut self, choice: &mut Choice) -> Operation {
+    pub(super) fn new_variable(&mut self, choice: &mut Choice) -> Operation {
         let name = ["a", "b", "c", "it's", "a \"b\""][choice.below(5)].into();
         let default = choice.percent(40).then(|| self.value(choice));
-        let variable = VariableId(self.number(Kind::Variable));
+        let number = self.number(Kind::Variable);
+        let variable = VariableId(number);
         if self.settings.unsteered && choice.percent(50) {
             return Operation::CapiVarNew { name, default, variable };
         }
         let on_hash = self.program(10, choice);
-        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(choice)), default, on_hash, variable }
+        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(number, choice)), default, on_hash, variable }
     }
 
     /// A program with the given chance, where the trace has programs at all.
@@ -184,7 +219,7 @@ impl<'a> Grower<'a> {
         Reach { variables, contexts, tokens, iterators, values: &values, next_token, next_context }.program(choice)
     }
 
-    fn value(&mut self, choice: &mut Choice) -> Value {
+    pub(super) fn value(&mut self, choice: &mut Choice) -> Value {
         match choice.below(12) {
             0 => Value::None,
             1 => Value::Missing,
@@ -249,6 +284,16 @@ impl<'a> Grower<'a> {
     }
 
     fn operation(&mut self, thread: ThreadId, choice: &mut Choice) -> Option<Operation> {
+        if self.settings.churn
+            && let Some(dropped) = self.purge(choice)
+        {
+            return Some(dropped);
+        }
+        if self.settings.versions
+            && let Some(copied) = self.version(thread, choice)
+        {
+            return Some(copied);
+        }
         // Objects to work with come first, and a few more on the way.
         if self.values.len() < self.settings.values && choice.percent(if self.values.is_empty() { 60 } else { 4 }) {
             return Some(self.new_value(choice));
@@ -264,6 +309,11 @@ impl<'a> Grower<'a> {
         if self.contexts.is_empty() && choice.percent(30) {
             return Some(self.copy(choice));
         }
+        if let Some(tide) = self.settings.tide
+            && choice.percent(tide.share)
+        {
+            return self.flow(tide, thread, choice);
+        }
         let total: usize = self.themes.iter().map(|(_, weight)| weight).sum();
         let mut at = choice.below(total);
         let theme = self.themes.iter().find(|(_, weight)| {
@@ -278,11 +328,16 @@ impl<'a> Grower<'a> {
         let default = |grower: &mut Self, choice: &mut Choice| choice.percent(35).then(|| grower.value(choice));
         Some(match theme {
             Theme::Get => Operation::VarGet { variable: choice.of(&self.variables)?, default: default(self, choice) },
+            Theme::Set if choice.percent(8) => self.set_again(thread, choice)?,
             Theme::Set => Operation::VarSet {
                 variable: choice.of(&self.variables)?,
                 value: self.value(choice),
                 token: TokenId(self.number(Kind::Token)),
             },
+            Theme::Reset if choice.percent(35) => {
+                let token = self.unbinder(thread, choice)?;
+                self.reset(token, choice)?
+            }
             Theme::Reset => {
                 let token = self.token_operand(choice);
                 Operation::VarReset { variable: self.variable_for(token, choice)?, token }
@@ -360,6 +415,8 @@ impl<'a> Grower<'a> {
                     Operation::HasCurrentContext {}
                 }
             }
+            // As at the end of the trace: a cached pointer may outlive its value.
+            Theme::Cache if self.settings.programs => return None,
             Theme::Cache => Operation::Cache { variable: choice.of(&self.variables)? },
             Theme::ContextVer => match choice.below(8) {
                 0 => Operation::SetContextVer { context_ver: u64::MAX - choice.below(3) as u64 },
@@ -384,7 +441,7 @@ impl<'a> Grower<'a> {
         let source = choice.of(&self.contexts);
         if self.contexts.len() >= self.settings.contexts
             && let Some(&oldest) = self.contexts.first()
-            && self.settings.left_out >> (Theme::Deletion as u32) & 1 == 0
+            && self.has(Theme::Deletion)
         {
             return Operation::Drop { object: Object::Context(oldest) };
         }
@@ -456,25 +513,5 @@ impl<'a> Grower<'a> {
         // The last two need 3.14.
         let known = if self.settings.python < Version::V3_14 { ACTIONS.len() - 2 } else { ACTIONS.len() };
         Operation::Attempt { action: ACTIONS[choice.below(known)], object: self.object(choice) }
-    }
-
-    fn look_at_everything(&mut self) {
-        for variable in self.variables.clone() {
-            self.push(ThreadId::MAIN, Operation::Cache { variable });
-        }
-        for thread in self.threads.clone() {
-            for variable in self.variables.clone() {
-                self.push(thread, Operation::CapiVarGet { variable: Object::Variable(variable), default: None });
-            }
-        }
-        for context in self.contexts.clone() {
-            self.push(ThreadId::MAIN, Operation::Run { context });
-            if matches!(self.answers.last(), Some(answer) if answer.outcome == Outcome::Called) {
-                self.push(ThreadId::MAIN, Operation::Return {});
-            }
-        }
-        for reference in self.references.clone() {
-            self.push(ThreadId::MAIN, Operation::Dereference { reference });
-        }
     }
 }

@@ -1,55 +1,154 @@
-//! Families of variable hashes, chosen to hurt a trie.
+//! Families of variable hashes, chosen to hurt a trie of 32-way nodes over 32-bit hashes.
+
+use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::choice::Choice;
 
-/// How the hashes of a trace's variables relate.
+/// How many bits of the hash choose a slot at each level of the trie.
+const BITS: u32 = 5;
+
+/// How the folded hashes of a trace's variables relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashFamily {
     /// All equal: one collision node.
     Equal,
-    /// Equal in the low five bits of as many levels; they part below.
-    LowLevels(u8),
-    /// They differ only in the two bits of the deepest level.
-    TopBits,
-    /// Consecutive: the children of one node, over its boundary of sixteen.
+    /// Equal in the low five bits of as many levels as are shared, so that one node at the level
+    /// below has so many children, and no other variable.
+    OneNode {
+        /// How many levels tell nothing apart: 0 for the root's children, 6 for those of the deepest
+        /// node, which are four at the most.
+        shared: u8,
+        /// How many children the node can have.
+        children: u8,
+        /// What is under each.
+        below: Below,
+    },
+    /// Consecutive.
     Dense,
-    /// Any 64 bits.
+    /// Any 32 bits.
     Sparse,
-    /// They fold to -1 and -2, which the fold makes equal.
+    /// Those that fold to -1 and -2, which the fold makes equal, and their neighbours at each level.
     MinusOne,
-    /// Different 64-bit hashes that fold to one of four.
-    FoldAlike,
 }
 
-impl HashFamily {
-    /// Every family, for drawing one.
-    pub const ALL: [Self; 9] = [
-        Self::Equal,
-        Self::LowLevels(1),
-        Self::LowLevels(3),
-        Self::LowLevels(6),
-        Self::TopBits,
-        Self::Dense,
-        Self::Sparse,
-        Self::MinusOne,
-        Self::FoldAlike,
-    ];
+/// What further variables under one child have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    /// The whole hash.
+    Everything,
+    /// All but the two bits of the deepest level.
+    AllButTheTop,
+    /// Nothing that was intended.
+    Nothing,
+}
 
-    /// A hash of the family; never -1, which Python reserves for errors.
-    pub(crate) fn draw(self, choice: &mut Choice) -> i64 {
-        let bits = choice.bits();
-        let hash = match self {
-            Self::Equal => 7,
-            Self::LowLevels(levels) => (bits << (5 * u32::from(levels)) & 0xffff_ffff) | 1,
-            Self::TopBits => (bits & 3) << 30 | 5,
-            Self::Dense => bits % 40,
-            Self::Sparse => bits,
-            Self::MinusOne => 0xffff_fffe | (bits & 1),
-            Self::FoldAlike => {
-                let high = bits >> 32;
-                (high << 32) | (high ^ (bits & 3))
+/// The numbers of children that are drawn: few for collisions and collapses, and those around the
+/// boundaries of CPython's array nodes.
+const CHILDREN: [u8; 12] = [1, 2, 2, 3, 4, 4, 8, 15, 16, 17, 31, 32];
+
+impl HashFamily {
+    fn any() -> impl Strategy<Value = Self> {
+        let one_node = (0u8..=6, select(&CHILDREN[..]), select(&[Below::Everything, Below::AllButTheTop, Below::Nothing][..]))
+            .prop_map(|(shared, children, below)| Self::OneNode { shared, children, below });
+        prop_oneof![
+            1 => Just(Self::Equal),
+            6 => one_node,
+            1 => Just(Self::Dense),
+            1 => Just(Self::Sparse),
+            1 => Just(Self::MinusOne),
+        ]
+    }
+
+    /// The folded hash of the variable of a number.
+    fn draw(self, stem: u32, number: u32, choice: &mut Choice) -> u32 {
+        let bits = choice.bits() as u32;
+        match self {
+            Self::Equal => stem,
+            Self::OneNode { shared, children, below } => {
+                let low = BITS * u32::from(shared);
+                // An odd factor makes the slots of a node be taken in another order, and each once.
+                let slot = (number % u32::from(children)).wrapping_mul(stem >> 26 | 1).wrapping_add(stem >> 21) & 31;
+                let above = match below {
+                    Below::Everything => 0,
+                    Below::AllButTheTop => u64::from(bits) << 30,
+                    Below::Nothing => u64::from(bits) << (low + BITS),
+                };
+                let node = u64::from(stem) & ((1 << low) - 1);
+                (node | (u64::from(slot) << low ^ above)) as u32
             }
-        } as i64;
+            Self::Dense => stem.wrapping_add(number),
+            Self::Sparse => bits,
+            Self::MinusOne => {
+                let changed = match bits & 7 {
+                    level @ 0..=6 => 1 << (BITS * level) << (bits >> 3 & 1),
+                    _ => 0,
+                };
+                (u32::MAX - (bits >> 4 & 1)) ^ if bits >> 5 & 1 == 0 { 0 } else { changed }
+            }
+        }
+    }
+}
+
+/// How the hashes of a trace's variables are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// The family.
+    pub family: HashFamily,
+    /// The family of every third variable; most often the same one.
+    pub other: HashFamily,
+    /// What they share where they share something.
+    pub stem: u32,
+    /// Whether the upper halves of the 64-bit hashes are used too, so that hashes that differ fold alike.
+    pub wide: bool,
+}
+
+impl Hashes {
+    /// Any family, or a mixture of two.
+    pub fn any() -> impl Strategy<Value = Self> {
+        let mixed = prop_oneof![3 => Just(None), 1 => HashFamily::any().prop_map(Some)];
+        (HashFamily::any(), mixed, any::<u32>(), prop::bool::weighted(0.3)).prop_map(|(family, other, stem, wide)| Self {
+            family,
+            other: other.unwrap_or(family),
+            stem,
+            wide,
+        })
+    }
+
+    /// The same, with half a chance changed to so many children of one node, at a level that the stem
+    /// chooses; a node has room for thirty-two, and the deepest for four, so that it is left out.
+    pub(super) fn crowded(self, children: usize) -> Self {
+        if self.stem & 1 == 0 {
+            return self;
+        }
+        let below = match self.family {
+            HashFamily::OneNode { below, .. } => below,
+            _ => Below::Everything,
+        };
+        let family = HashFamily::OneNode { shared: (self.stem >> 1) as u8 % 6, children: children.min(32) as u8, below };
+        Self { family, other: family, ..self }
+    }
+
+    /// The 32 bits of the variable of a number, with the number as the only source of chance.
+    #[must_use]
+    pub fn folded(self, number: u32) -> u32 {
+        self.draw_folded(number, &mut Choice::new(u64::from(number)))
+    }
+
+    fn draw_folded(self, number: u32, choice: &mut Choice) -> u32 {
+        let family = if number % 3 == 2 { self.other } else { self.family };
+        family.draw(self.stem, number, choice)
+    }
+
+    /// The hash of the variable of a number; never -1, which Python reserves for errors.
+    pub(super) fn draw(self, number: u32, choice: &mut Choice) -> i64 {
+        let folded = u64::from(self.draw_folded(number, choice));
+        let hash = if self.wide {
+            let upper = choice.bits() >> 32;
+            (upper << 32 | (folded ^ upper)).cast_signed()
+        } else {
+            folded.cast_signed()
+        };
         if hash == -1 { -2 } else { hash }
     }
 }

@@ -4,11 +4,16 @@
 //! it into a trace; whatever the numbers, the trace is valid.
 
 mod choice;
+mod churn;
 mod grow;
 mod hashes;
 mod programs;
 mod settings;
+mod sweep;
+mod tide;
+mod versions;
 
 pub use grow::{Grown, grow};
-pub use hashes::HashFamily;
+pub use hashes::{Below, HashFamily, Hashes};
 pub use settings::{Genome, Settings, Theme, genomes};
+pub use tide::Tide;

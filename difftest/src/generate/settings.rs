@@ -1,11 +1,12 @@
 //! What is drawn once a trace (swarm testing), and the genome that proptest draws and shrinks.
 
-use contextvars_spec::Version;
+use contextvars_spec::{Observe, Version};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::hashes::HashFamily;
+use super::hashes::Hashes;
+use super::tide::Tide;
 
 /// A group of operations that a trace may have or leave out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub struct Settings {
     /// One bit a theme, in the order of [`Theme::WEIGHTS`]: set where it is left out.
     pub left_out: u32,
     /// How hashes are drawn.
-    pub hashes: HashFamily,
+    pub hashes: Hashes,
     /// How many variables the trace makes at the most.
     pub variables: usize,
     /// How many values the trace makes at the most.
@@ -78,6 +79,14 @@ pub struct Settings {
     pub watchful: bool,
     /// Whether values and names have programs.
     pub programs: bool,
+    /// The counts of bindings between which the current context rises and falls, if it does.
+    pub tide: Option<Tide>,
+    /// Whether nearly every write is followed by a copy, and all copies are kept and read at the end.
+    pub versions: bool,
+    /// Whether many objects are dropped at once now and then.
+    pub churn: bool,
+    /// How many steps a gene makes.
+    pub burst: usize,
     /// The newest Python whose operations the trace may use.
     pub python: Version,
 }
@@ -87,11 +96,38 @@ pub struct Settings {
 pub struct Genome {
     /// What holds for the whole trace.
     pub settings: Settings,
-    /// One number a step.
+    /// One number a step, or a burst of steps.
     pub genes: Vec<u64>,
 }
 
-/// Genomes of up to `length` steps for engines of which the oldest follows `python`.
+/// What a trace is for, with how often it is drawn.
+#[derive(Clone, Copy, Debug)]
+enum Plot {
+    /// Every kind of operation on a few objects.
+    Mixed,
+    /// Sets and resets on one context, over the boundaries of nodes.
+    Tide(Tide),
+    /// Thousands of variables and steps.
+    Large,
+}
+
+/// The counts of bindings at which a tide turns: a few, and those around CPython's boundary of
+/// sixteen and the width of a node.
+const HIGH: [usize; 14] = [2, 3, 4, 6, 8, 16, 17, 17, 18, 20, 31, 32, 33, 40];
+
+/// How far a tide falls.
+const LOW: [usize; 6] = [0, 0, 1, 14, 15, 16];
+
+/// How many steps a gene makes in a large trace, so that a few genes make thousands.
+const BURST: usize = 64;
+
+fn plots() -> impl Strategy<Value = Plot> {
+    let tide = (select(&HIGH[..]), select(&LOW[..]), select(&[50, 75, 95][..]))
+        .prop_map(|(high, low, share)| Plot::Tide(Tide { low: low.min(high - 1), high, share }));
+    prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 1 => Just(Plot::Large)]
+}
+
+/// Genomes of up to `length` genes for engines of which the oldest follows `python`.
 ///
 /// One trace in ten uses newer operations all the same, so that the other engines meet them.
 /// `programs` percent of the traces have values and names with programs.
@@ -104,18 +140,81 @@ pub fn genomes(length: usize, python: Version, programs: u32) -> impl Strategy<V
     let variables = prop_oneof![6 => 1usize..=8, 2 => 9usize..=20, 1 => 21usize..=40];
     let newest = prop_oneof![9 => Just(python), 1 => Just(Version::V3_14)];
     let shape = (variables, 1usize..=6, prop_oneof![4 => Just(1usize), 1 => 2usize..=3], 2usize..=12);
-    let settings =
-        (
+    let weighted = prop::bool::weighted;
+    let habits =
+        (weighted(0.03), weighted(0.2), weighted(0.02), weighted(0.05), weighted(0.7), weighted(f64::from(programs.min(100)) / 100.0));
+    let settings = (left_out, Hashes::any(), shape, habits, newest, plots()).prop_map(
+        |(
             left_out,
-            select(&HashFamily::ALL[..]),
-            shape,
-            prop::bool::weighted(0.03),
-            prop::bool::weighted(0.2),
-            prop::bool::weighted(f64::from(programs.min(100)) / 100.0),
-            newest,
-        )
-            .prop_map(|(left_out, hashes, (variables, values, threads, contexts), unsteered, watchful, programs, python)| {
-                Settings { left_out, hashes, variables, values, threads, contexts, unsteered, watchful, programs, python }
-            });
+            hashes,
+            (variables, values, threads, contexts),
+            (unsteered, watchful, versions, churn, stays, programs),
+            python,
+            plot,
+        )| {
+            let settings = Settings {
+                left_out,
+                hashes,
+                variables,
+                values,
+                threads,
+                contexts,
+                unsteered,
+                watchful,
+                programs,
+                tide: None,
+                versions: false,
+                churn: false,
+                burst: 1,
+                python,
+            };
+            settings.with(plot, versions, churn, stays)
+        },
+    );
     (settings, vec(any::<u64>(), 1..=length)).prop_map(|(settings, genes)| Genome { settings, genes })
+}
+
+impl Settings {
+    /// How many steps lie between two observations of the whole state: a fault is located again by
+    /// the shrinker, so that here it is only to be noticed. Where much is held it is seldom, since an
+    /// observation lists every binding of every context.
+    #[must_use]
+    pub fn observe(&self) -> Observe {
+        Observe::Every(if self.versions || self.burst == BURST { 4_096 } else { 64 })
+    }
+
+    /// The settings as the plot needs them.
+    fn with(self, plot: Plot, versions: bool, churn: bool, stays: bool) -> Self {
+        let leave_out = |themes: &[Theme]| themes.iter().fold(0, |bits, &theme| bits | 1 << (theme as u32));
+        let switching = if stays { leave_out(&[Theme::Run, Theme::EnterExit, Theme::Threads]) } else { 0 };
+        let mut settings = match plot {
+            Plot::Mixed => self,
+            Plot::Tide(tide) => Self {
+                left_out: self.left_out | switching,
+                hashes: if tide.high < 15 { self.hashes } else { self.hashes.crowded(tide.high) },
+                // A few more than the tide needs, which part or collide below the others.
+                variables: tide.high + self.variables.min(4),
+                threads: if stays { 1 } else { self.threads },
+                tide: Some(tide),
+                burst: 2,
+                ..self
+            },
+            Plot::Large => Self {
+                left_out: self.left_out | switching,
+                variables: 500 * self.variables.min(8),
+                contexts: self.contexts.min(4),
+                threads: 1,
+                tide: Some(Tide { low: 0, high: 500 * self.variables.min(8), share: 80 }),
+                burst: BURST,
+                ..self
+            },
+        };
+        settings.churn = churn;
+        settings.versions = versions && !matches!(plot, Plot::Large);
+        if settings.versions {
+            settings.left_out |= leave_out(&[Theme::Deletion]);
+            settings.contexts = usize::MAX;
+        }
+        settings
+    }
 }

@@ -1,0 +1,46 @@
+//! The last steps of a trace, which look at what no observation shows.
+
+use contextvars_spec::{Object, Operation, Outcome, ThreadId};
+
+use super::grow::Grower;
+
+impl Grower<'_> {
+    /// Every thread's view of every variable, the caches, and which contexts are entered.
+    pub(super) fn look_at_everything(&mut self) {
+        // A cached pointer outlives its value, and then stands for whatever has its address.
+        if !self.settings.programs {
+            for variable in self.variables.clone() {
+                self.push(ThreadId::MAIN, Operation::Cache { variable });
+            }
+        }
+        for thread in self.threads.clone() {
+            for variable in self.variables.clone() {
+                self.push(thread, Operation::CapiVarGet { variable: Object::Variable(variable), default: None });
+            }
+        }
+        for context in self.contexts.clone() {
+            self.push(ThreadId::MAIN, Operation::Run { context });
+            if matches!(self.answers.last(), Some(answer) if answer.outcome == Outcome::Called) {
+                self.push(ThreadId::MAIN, Operation::Return {});
+            }
+        }
+        for reference in self.references.clone() {
+            self.push(ThreadId::MAIN, Operation::Dereference { reference });
+        }
+        if self.settings.programs {
+            self.let_go();
+        }
+    }
+
+    /// Deletes one name after another, contexts last, so that what only they hold goes with them.
+    fn let_go(&mut self) {
+        let values = self.values.iter().copied().map(Object::Value);
+        let iterators = self.iterators.iter().copied().map(Object::Iterator);
+        let tokens = self.tokens.iter().copied().map(Object::Token);
+        let contexts = self.contexts.iter().copied().map(Object::Context);
+        let all: Vec<_> = values.chain(iterators).chain(tokens).chain(contexts).collect();
+        for object in all {
+            self.push(ThreadId::MAIN, Operation::Drop { object });
+        }
+    }
+}
