@@ -77,6 +77,8 @@ pub struct Outcome {
     pub engines: Vec<Identity>,
     /// How many traces an engine was left out of, since they require what it has not.
     pub left_out: BTreeMap<String, u64>,
+    /// How many traces met a known fault of an engine, which was not compared from there on.
+    pub excused: BTreeMap<String, u64>,
     /// The counterexamples: signature and file.
     pub found: BTreeMap<String, PathBuf>,
     /// How long it took.
@@ -151,6 +153,9 @@ pub fn run(
         total.situations.extend(&own.situations);
         total.engines = identities;
         total.found.extend(own.found);
+        for (fault, count) in own.excused {
+            *total.excused.entry(fault).or_default() += count;
+        }
         for (name, count) in own.left_out {
             *total.left_out.entry(name).or_default() += count;
         }
@@ -198,6 +203,9 @@ fn run_case(
     own.cases += 1;
     own.operations += grown.len() as u64;
     own.rules.extend(&rules);
+    for (identity, fault) in ran.excused {
+        *own.excused.entry(format!("{} {fault}", identity.name)).or_default() += 1;
+    }
     for identity in ran.left_out {
         *own.left_out.entry(identity.name).or_default() += 1;
     }

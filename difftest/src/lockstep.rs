@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
-use contextvars_spec::{Answer, Crash, Engine, EngineError, Identity, Observe, Operation, Run, Step, Trace, Version};
+use contextvars_spec::{Answer, Crash, Engine, EngineError, Identity, KnownFault, Observe, Operation, Run, Step, Trace, Version};
 
 use crate::compare::{Difference, first_difference};
 
@@ -38,6 +38,8 @@ pub struct Lockstep {
     pub divergence: Option<Divergence>,
     /// The engines that lack what the trace requires.
     pub left_out: Vec<Identity>,
+    /// The engines that were not compared from some step on, since they have a known fault.
+    pub excused: Vec<(Identity, KnownFault)>,
 }
 
 /// Runs the steps on every engine that has what they require, and compares each with the first.
@@ -57,7 +59,7 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             lockstep.left_out.push(engine.identity());
             continue;
         }
-        let run = match known.take() {
+        let mut run = match known.take() {
             Some(known) => known,
             None => answer(engine, steps, observe)?,
         };
@@ -65,6 +67,16 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             baseline = Some((index, run));
             continue;
         };
+        let version = engines[index].python_version();
+        let excused = left.known_faults.iter().filter(|(_, fault)| fault.affects(version)).min_by_key(|(step, _)| *step);
+        if let Some(&(step, fault)) = excused {
+            lockstep.excused.push((engines[index].identity(), fault));
+            // The process may end by the fault, and has answered nothing then.
+            if run.crash.is_some() {
+                continue;
+            }
+            run.open_from = Some(run.open_from.map_or(step, |open| open.min(step)));
+        }
         let steered = engines[*first].steers_hashes() && engines[index].steers_hashes();
         if let Some(difference) = first_difference(steps, steered, left, &run) {
             let answers = [left, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect();

@@ -48,6 +48,11 @@ impl Bindings {
         Self { map: Rc::new(map) }
     }
 
+    /// The bindings, in no order that CPython knows.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (VariableId, Value)> + '_ {
+        self.map.iter().map(|(&variable, binding)| (variable, binding.value))
+    }
+
     /// The bindings in CPython's order (ORDER-1, ORDER-2).
     pub(crate) fn in_order(&self) -> Vec<(VariableId, Value)> {
         let mut all: Vec<_> = self.map.iter().collect();

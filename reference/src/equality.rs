@@ -1,6 +1,6 @@
 //! `==` on objects and on maps.
 
-use contextvars_spec::{ContextId, Equality, Error, Object, Rule, ThreadId, Value};
+use contextvars_spec::{ContextId, Equality, Error, KnownFault, Object, Rule, ThreadId, Value};
 
 use crate::bindings::Bindings;
 use crate::machine::Reference;
@@ -18,6 +18,7 @@ impl Reference {
                 self.objects.pins.truncate(self.objects.pins.len() - 2);
                 if !(before.0.is_same(&self.bindings_of(left)) && before.1.is_same(&self.bindings_of(right))) {
                     self.cite(Rule::Eq9);
+                    self.meet(KnownFault::ComparedMapsAreFreed);
                 }
                 equal
             }

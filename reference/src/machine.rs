@@ -1,8 +1,8 @@
 //! The machine: one function an operation, each headed by the rules that it implements.
 
 use contextvars_spec::{
-    Answer, Call, ContextId, Engine, EngineError, Error, Event, Identity, Object, Observation, Observe, ObservedContext, ObservedToken,
-    Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Trigger, Value, VariableId, Version,
+    Answer, Call, ContextId, Engine, EngineError, Error, Event, Identity, KnownFault, Object, Observation, Observe, ObservedContext,
+    ObservedToken, Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Trigger, Value, VariableId, Version,
 };
 
 use crate::journal::MapChange;
@@ -17,6 +17,7 @@ pub struct Reference {
     pub(crate) calls: Vec<Call>,
     rules: RuleSet,
     open: bool,
+    faults: Vec<KnownFault>,
     pub(crate) journal: Option<Vec<MapChange>>,
 }
 
@@ -48,7 +49,7 @@ impl Reference {
     pub fn new() -> Self {
         let mut objects = Objects::default();
         objects.threads.insert(ThreadId::MAIN, Thread::new());
-        Self { objects, events: Vec::new(), calls: Vec::new(), rules: RuleSet::default(), open: false, journal: None }
+        Self { objects, events: Vec::new(), calls: Vec::new(), rules: RuleSet::default(), open: false, faults: Vec::new(), journal: None }
     }
 
     /// The rules that the answers so far exercised.
@@ -79,6 +80,15 @@ impl Reference {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// The faults of CPython that the last step met.
+    pub fn take_faults(&mut self) -> Vec<KnownFault> {
+        std::mem::take(&mut self.faults)
+    }
+
+    pub(crate) fn meet(&mut self, fault: KnownFault) {
+        self.faults.push(fault);
     }
 
     pub(crate) fn leave_open(&mut self) {
@@ -366,6 +376,7 @@ impl Engine for Reference {
         let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
         for (index, step) in steps.iter().enumerate() {
             run.answers.push(self.step(step));
+            run.known_faults.extend(self.take_faults().into_iter().map(|fault| (index, fault)));
             if self.open {
                 run.open_from.get_or_insert(index);
             }

@@ -43,7 +43,7 @@ impl Objects {
         let pinned_maps = self.pins.iter().filter_map(|pin| if let Pin::Bindings(bindings) = pin { Some(bindings) } else { None });
         let contexts = self.alive_contexts();
         let of_contexts = self.contexts.iter().zip(contexts).filter(|(_, alive)| *alive).map(|(context, _)| &context.bindings);
-        let bound = of_contexts.chain(pinned_maps).flat_map(Bindings::in_order);
+        let bound = of_contexts.chain(pinned_maps).flat_map(Bindings::iter);
         let iterated = self.iterators.values().flat_map(|iterator| iterator.items.iter().copied());
         for (variable, value) in bound.chain(iterated) {
             variables.insert(variable);
@@ -66,7 +66,7 @@ impl Reference {
     ///
     /// Answers whether any did.
     pub(crate) fn finalize(&mut self, thread: ThreadId) -> bool {
-        let waits = self.objects.has_programs && self.objects.values.values().any(|value| value.waits_for_drop);
+        let waits = self.objects.has_programs && self.objects.values.values().any(|value| value.waits_for_drop && !value.held);
         if !waits || !self.objects.threads.contains_key(&thread) {
             return false;
         }

@@ -1,6 +1,6 @@
 //! Variables and tokens: construction, get, set, reset, and the lookup cache.
 
-use contextvars_spec::{CacheEntry, Error, Object, Outcome, Rule, ThreadId, TokenId, Value, VariableId};
+use contextvars_spec::{CacheEntry, Error, KnownFault, Object, Outcome, Rule, ThreadId, TokenId, Value, VariableId};
 
 use crate::bindings::place;
 use crate::machine::{Reference, answer, bound};
@@ -84,16 +84,22 @@ impl Reference {
         let bindings = &mut self.objects.contexts[context].bindings;
         *bindings = bindings.with(variable, place, value);
         self.note_bound(context, variable, value);
+        self.cite(Rule::Cache2);
+        self.fill_cache(thread, variable, value);
+        let before = self.cache_and_stamp(thread, variable);
         if self.finalize(thread) {
             self.cite(Rule::Final2);
+            if self.cache_and_stamp(thread, variable) != before {
+                self.cite(Rule::Cache6);
+                self.meet(KnownFault::StaleCacheAfterReset);
+            }
         }
-        let is_current = self.thread(thread).current == Some(context);
-        if is_current && self.objects.contexts[context].bindings.find(variable) == Some(value) {
-            self.cite(Rule::Cache2);
-            self.fill_cache(thread, variable, value);
-        } else {
-            self.cite(Rule::Cache6);
-        }
+    }
+
+    /// What the variable has cached, and the stamp that a fill would give it now.
+    fn cache_and_stamp(&mut self, thread: ThreadId, variable: VariableId) -> (Option<CacheEntry>, u64) {
+        let cache = self.objects.variables.get(&variable).and_then(|variable| variable.cache);
+        (cache, self.thread(thread).context_ver)
     }
 
     /// CACHE-3, FINAL-3 (`contextvar_del`).

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::handle::{ContextId, TokenId, Value, VariableId};
+use crate::known_fault::KnownFault;
 use crate::operation::Step;
 use crate::outcome::Answer;
 use crate::version::Version;
@@ -83,6 +84,9 @@ pub struct Run {
     pub observations: Vec<(usize, Observation)>,
     /// The step from which on the rules leave the answers open (FINAL-1): they are not compared.
     pub open_from: Option<usize>,
+    /// The known faults of CPython that the trace meets, each with the step that does. From there on an
+    /// interpreter that has the fault is not compared.
+    pub known_faults: Vec<(usize, KnownFault)>,
     /// How the engine's process ended before it had answered, if it has one and it did.
     pub crash: Option<Crash>,
 }

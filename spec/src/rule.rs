@@ -176,7 +176,7 @@ rules! {
     Cache3 = "CACHE-3": "unbinding empties the cache",
     Cache4 = "CACHE-4": "a default is not cached",
     Cache5 = "CACHE-5": "a stamp of another thread or version is a miss",
-    Cache6 = "CACHE-6": "what user code has overtaken is not cached",
+    Cache6 = "CACHE-6": "the cache is filled before what was overwritten goes",
     Call1 = "CALL-1": "user code runs inside the operation, on its thread",
     Call2 = "CALL-2": "a value that is compared is asked by its `__eq__`",
     Final1 = "FINAL-1": "a value goes with the last reference to it",

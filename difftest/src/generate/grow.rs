@@ -2,8 +2,8 @@
 
 use contextvars_reference::{MapChange, Reference};
 use contextvars_spec::{
-    Action, Answer, ContextId, Equality, Handle, IteratorId, Object, Observation, Observe, Operation, Outcome, Program, ReferenceId,
-    RuleSet, Run, Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
+    Action, Answer, ContextId, Equality, Handle, IteratorId, KnownFault, Object, Observation, Observe, Operation, Outcome, Program,
+    ReferenceId, RuleSet, Run, Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
 };
 
 use super::choice::Choice;
@@ -46,12 +46,12 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     if genome.settings.versions {
         grower.read_versions();
     }
-    let Grower { steps, answers, mut observations, mut model, .. } = grower;
+    let Grower { steps, answers, known_faults, mut observations, mut model, .. } = grower;
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
         observations.push((steps.len() - 1, model.observe()));
     }
     let open_from = model.is_open().then(|| steps.len() - 1);
-    let run = Run { answers, observations, open_from, crash: None };
+    let run = Run { answers, observations, open_from, known_faults, crash: None };
     Grown { run, rules: model.rules(), changes: model.take_changes(), steps }
 }
 
@@ -61,6 +61,7 @@ pub(super) struct Grower<'a> {
     pub(super) model: Reference,
     steps: Vec<Step>,
     pub(super) answers: Vec<Answer>,
+    known_faults: Vec<(usize, KnownFault)>,
     observe: Observe,
     observations: Vec<(usize, Observation)>,
     pub(super) values: Vec<ValueId>,
@@ -106,6 +107,7 @@ impl<'a> Grower<'a> {
             themes: Theme::WEIGHTS.iter().enumerate().filter(enabled).map(|(_, weighted)| *weighted).collect(),
             model: Reference::with_journal(),
             steps: Vec::with_capacity(expected),
+            known_faults: Vec::new(),
             answers: Vec::with_capacity(expected),
             observe,
             observations: Vec::new(),
@@ -162,6 +164,8 @@ impl<'a> Grower<'a> {
         if answer.outcome == Outcome::None {
             self.keep_unbinders(&step.operation);
         }
+        let index = self.steps.len();
+        self.known_faults.extend(self.model.take_faults().into_iter().map(|fault| (index, fault)));
         self.answers.push(answer);
         self.steps.push(step);
         let last = self.steps.len() - 1;
@@ -400,7 +404,15 @@ impl<'a> Grower<'a> {
                 let object = self.object(choice);
                 // A value that the trace no longer names goes with its last binding, which only a
                 // program shows.
-                if object.handle().is_none() || (matches!(object, Object::Value(_)) && !self.settings.programs) {
+                let deletable = match object {
+                    Object::None | Object::Missing => false,
+                    Object::Value(_) => self.settings.programs,
+                    // `optimized` has variables in maps by number, so that the default of one that
+                    // only a map knows goes earlier there than in CPython.
+                    Object::Variable(_) => !self.settings.programs,
+                    Object::Token(_) | Object::Context(_) | Object::Iterator(_) => true,
+                };
+                if !deletable {
                     return None;
                 }
                 Operation::Drop { object }

@@ -187,6 +187,8 @@ impl Settings {
     fn with(self, plot: Plot, versions: bool, churn: bool, stays: bool) -> Self {
         let leave_out = |themes: &[Theme]| themes.iter().fold(0, |bits, &theme| bits | 1 << (theme as u32));
         let switching = if stays { leave_out(&[Theme::Run, Theme::EnterExit, Theme::Threads]) } else { 0 };
+        // The model asks after every step what still leads to a value, which of large states takes long.
+        let plot = if self.programs { Plot::Mixed } else { plot };
         let mut settings = match plot {
             Plot::Mixed => self,
             Plot::Tide(tide) => Self {
@@ -210,7 +212,7 @@ impl Settings {
             },
         };
         settings.churn = churn;
-        settings.versions = versions && !matches!(plot, Plot::Large);
+        settings.versions = versions && !settings.programs && !matches!(plot, Plot::Large);
         if settings.versions {
             settings.left_out |= leave_out(&[Theme::Deletion]);
             settings.contexts = usize::MAX;
