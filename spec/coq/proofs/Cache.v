@@ -3,7 +3,7 @@
 From stdpp Require Import base numbers gmap strings list.
 From Coq Require Import Lia.
 From Contextvars Require Import Words Bindings State Text Equality Life Machine.
-From ContextvarsProofs Require Import Places HamtMap Refinement Laws Frame Invariant Maps Missing Reset Isolation.
+From ContextvarsProofs Require Import Places HamtMap Laws Frame Invariant Maps Missing Reset Isolation.
 Local Open Scope N_scope.
 
 (** ** [context_ver] is one more than the number of switches, modulo 2^64 *)

@@ -3,7 +3,7 @@
 From stdpp Require Import base numbers gmap strings list.
 From Coq Require Import Lia.
 From Contextvars Require Import Words Bindings State Text Equality Life Machine.
-From ContextvarsProofs Require Import Places HamtMap Refinement Laws Frame Invariant Tokens Maps.
+From ContextvarsProofs Require Import Places HamtMap Laws Frame Invariant Tokens Maps.
 Local Open Scope N_scope.
 
 Section missing.

@@ -2,7 +2,7 @@
 From stdpp Require Import base numbers gmap strings list.
 From Coq Require Import Lia.
 From Contextvars Require Import Words Bindings State Text Equality Life Machine.
-From ContextvarsProofs Require Import Places HamtMap Refinement Laws Frame Invariant Tokens Maps Missing.
+From ContextvarsProofs Require Import Places HamtMap Laws Frame Invariant Tokens Maps Missing.
 Local Open Scope N_scope.
 
 Section reset.
