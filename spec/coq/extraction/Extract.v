@@ -27,4 +27,4 @@ Extract Inlined Constant ghost_next => "(fun () -> ())".
 Extract Inlined Constant ghost_jump => "(fun _ _ () -> ())".
 
 Extraction "machine.ml"
-  list_bindings hamt_bindings initial perform observe.
+  list_bindings hamt_bindings initial perform observe fold.

@@ -8,7 +8,9 @@ let usage =
    Answers traces, one JSON line a request, by the machine of spec/coq.\n\
   \  --map hamt   contexts hold the trie (the default)\n\
   \  --map list   contexts hold the plain sorted list\n\
-  \  --cache      get goes through the lookup cache, as in CPython\n"
+  \  --cache      get goes through the lookup cache, as in CPython\n\
+   usage: oracle shapes\n\
+   Answers the trie after each change, one JSON line an episode; shapes compares it with CPython's.\n"
 
 (* Answers one request into the buffer. *)
 let respond map through_cache b request =
@@ -71,6 +73,7 @@ let serve map through_cache =
 let () =
   match List.tl (Array.to_list Sys.argv) with
   | [ "--help" ] -> print_string usage
+  | [ "shapes" ] -> Shapes.serve ()
   | arguments ->
       let rec parse list cache = function
         | [] -> if list then serve list_bindings cache else serve hamt_bindings cache

@@ -3,7 +3,7 @@
 From stdpp Require Import base numbers gmap strings list.
 From Coq Require Import Lia.
 From Contextvars Require Import Words Bindings State Text Equality Life Machine.
-From ContextvarsProofs Require Import HamtMap Refinement Laws Frame.
+From ContextvarsProofs Require Import HamtMap Laws Frame.
 Local Open Scope N_scope.
 
 Section invariant.

@@ -1,9 +1,21 @@
 (** What theorems about the machine need of a map: it is the plain list of its items. Both maps are. *)
 From stdpp Require Import base numbers list sorting.
 From Coq Require Import Lia.
-From Contextvars Require Import Words Bindings SortedList Hamt.
+From Contextvars Require Import Words Bindings SortedList Hamt State.
 From ContextvarsProofs Require Import Places Lists FiniteMap HamtMap.
 Local Open Scope N_scope.
+
+(** Every key of the machine has a hash of 32 bits. *)
+Lemma fold_half hash : fold hash < half.
+Proof.
+  unfold fold, half. change 4294967295 with (N.ones 32). rewrite N.land_ones.
+  pose proof (N.mod_lt (N.lxor (low hash) (high hash)) (2 ^ 32)).
+  change (2 ^ 32) with 4294967296 in *. change (N.ones 32) with 4294967295.
+  destruct (_ =? _); lia.
+Qed.
+
+Lemma key_of_ok v x : key_ok (key_of v x).
+Proof. apply fold_half. Qed.
 
 Class Lawful (M : Type) `{Bindings M} := {
   good : M -> Prop;

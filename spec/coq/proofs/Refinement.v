@@ -3,7 +3,7 @@
 From stdpp Require Import base numbers gmap strings list.
 From Coq Require Import Lia.
 From Contextvars Require Import Words Bindings SortedList Hamt State Text Equality Life Machine.
-From ContextvarsProofs Require Import Places Lists FiniteMap HamtMap.
+From ContextvarsProofs Require Import Places Lists FiniteMap HamtMap Laws.
 Local Open Scope N_scope.
 
 (** A map of type [M] that stands for one of type [M']. *)
@@ -20,18 +20,6 @@ Class Represents (M M' : Type) `{Bindings M} `{Bindings M'} := {
   view_count m : ok m -> count (view_of m) = count m;
   view_items m : ok m -> items (view_of m) = items m;
 }.
-
-(** Every key of the machine has a hash of 32 bits. *)
-Lemma fold_half hash : fold hash < half.
-Proof.
-  unfold fold, half. change 4294967295 with (N.ones 32). rewrite N.land_ones.
-  pose proof (N.mod_lt (N.lxor (low hash) (high hash)) (2 ^ 32)).
-  change (2 ^ 32) with 4294967296 in *. change (N.ones 32) with 4294967295.
-  destruct (_ =? _); lia.
-Qed.
-
-Lemma key_of_ok v x : key_ok (key_of v x).
-Proof. apply fold_half. Qed.
 
 Section refinement.
   Context {M M' : Type} `{R : Represents M M'}.
