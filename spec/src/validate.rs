@@ -28,7 +28,30 @@ pub enum Problem {
     /// Something is deleted that the trace cannot delete.
     #[error("`{0}` cannot be deleted; name a variable, a token, a context or an iterator")]
     NotDeletable(Object),
+    /// More than [`MAX_THREADS`] threads are alive.
+    #[error("more than {MAX_THREADS} threads are alive; end one before")]
+    TooManyThreads,
+    /// More than [`MAX_NESTING`] callables of one thread are open.
+    #[error("more than {MAX_NESTING} calls of `Context.run` are open on `{0}`; let one return before")]
+    TooDeep(ThreadId),
+    /// The contexts and iterators could hold more than [`MAX_BINDINGS`].
+    #[error("its contexts and iterators could hold more than {MAX_BINDINGS} bindings; leave out contexts or variables")]
+    TooManyBindings,
 }
+
+/// How many threads may be alive at once. An engine may give each one of the system's own, of which
+/// a container may allow a few thousand; no rule needs more than three.
+pub const MAX_THREADS: usize = 256;
+
+/// How many calls of `Context.run` may be open on one thread, those that are refused counted. An
+/// engine may nest them for real: CPython's recursion ends at 1,000 frames, and what it does there
+/// is no matter of contexts.
+pub const MAX_NESTING: usize = 400;
+
+/// How many bindings a trace's contexts and iterators may hold: their number times that of the
+/// variables. A plain model keeps a whole map for each, of some 50 bytes a binding, so that the limit
+/// bounds it to 200 MB; two thousand contexts of two thousand variables are within it.
+pub const MAX_BINDINGS: usize = 4 << 20;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Status {
@@ -36,48 +59,99 @@ enum Status {
     Gone,
 }
 
-/// Checks that every handle is made once, before its uses, and not used after it has gone.
+/// Checks that every handle is made once, before its uses, and not used after it has gone, and that
+/// no engine needs more than a machine has.
 ///
 /// # Errors
 ///
 /// The index of the first step that breaks this, and how.
 pub fn validate_steps(steps: &[Step]) -> Result<(), (usize, Problem)> {
-    let mut handles = HashMap::from([(Handle::Thread(ThreadId::MAIN), Status::Defined)]);
+    let mut state = State {
+        handles: HashMap::from([(Handle::Thread(ThreadId::MAIN), Status::Defined)]),
+        threads: 1,
+        open: HashMap::new(),
+        variables: 0,
+        holders: 0,
+    };
     for (index, step) in steps.iter().enumerate() {
-        check(step, &mut handles).map_err(|problem| (index, problem))?;
+        state.check(step).map_err(|problem| (index, problem))?;
     }
     Ok(())
 }
 
-fn check(step: &Step, handles: &mut HashMap<Handle, Status>) -> Result<(), Problem> {
-    let thread = Handle::Thread(step.thread);
-    match handles.get(&thread) {
-        Some(Status::Defined) => {}
-        Some(Status::Gone) => return Err(Problem::Ended(step.thread)),
-        None => return Err(Problem::Undefined(thread)),
-    }
-    for used in step.operation.uses() {
-        match handles.get(&used) {
+/// What the steps so far have made.
+struct State {
+    handles: HashMap<Handle, Status>,
+    /// How many threads are alive.
+    threads: usize,
+    /// How many calls of `Context.run` are open at the most.
+    open: HashMap<ThreadId, usize>,
+    variables: usize,
+    /// How many contexts and iterators there are, deleted ones too: a model may keep them.
+    holders: usize,
+}
+
+impl State {
+    fn check(&mut self, step: &Step) -> Result<(), Problem> {
+        let thread = Handle::Thread(step.thread);
+        match self.handles.get(&thread) {
             Some(Status::Defined) => {}
-            Some(Status::Gone) => return Err(Problem::Deleted(used)),
-            None => return Err(Problem::Undefined(used)),
+            Some(Status::Gone) => return Err(Problem::Ended(step.thread)),
+            None => return Err(Problem::Undefined(thread)),
+        }
+        for used in step.operation.uses() {
+            match self.handles.get(&used) {
+                Some(Status::Defined) => {}
+                Some(Status::Gone) => return Err(Problem::Deleted(used)),
+                None => return Err(Problem::Undefined(used)),
+            }
+        }
+        match step.operation {
+            Operation::EndThread {} if step.thread.is_main() => return Err(Problem::MainEnds),
+            Operation::EndThread {} => {
+                self.handles.insert(thread, Status::Gone);
+                self.threads -= 1;
+            }
+            Operation::Drop { object } => match object {
+                Object::None | Object::Missing | Object::Value(_) => return Err(Problem::NotDeletable(object)),
+                _ => self.handles.extend(object.handle().map(|handle| (handle, Status::Gone))),
+            },
+            Operation::Run { .. } => {
+                let open = self.open.entry(step.thread).or_default();
+                *open += 1;
+                if *open > MAX_NESTING {
+                    return Err(Problem::TooDeep(step.thread));
+                }
+            }
+            Operation::Return {} | Operation::Raise {} => {
+                if let Some(open) = self.open.get_mut(&step.thread) {
+                    *open = open.saturating_sub(1);
+                }
+            }
+            _ => {}
+        }
+        match step.operation.definition() {
+            Some(made) => self.define(made),
+            None => Ok(()),
         }
     }
-    match step.operation {
-        Operation::EndThread {} if step.thread.is_main() => return Err(Problem::MainEnds),
-        Operation::EndThread {} => {
-            handles.insert(thread, Status::Gone);
+
+    fn define(&mut self, made: Handle) -> Result<(), Problem> {
+        if self.handles.insert(made, Status::Defined).is_some() {
+            return Err(Problem::Doubled(made));
         }
-        Operation::Drop { object } => match object {
-            Object::None | Object::Missing | Object::Value(_) => return Err(Problem::NotDeletable(object)),
-            _ => handles.extend(object.handle().map(|handle| (handle, Status::Gone))),
-        },
-        _ => {}
+        match made {
+            Handle::Thread(_) => self.threads += 1,
+            Handle::Variable(_) => self.variables += 1,
+            Handle::Context(_) | Handle::Iterator(_) => self.holders += 1,
+            Handle::Value(_) | Handle::Token(_) | Handle::Reference(_) | Handle::Watcher(_) => {}
+        }
+        if self.threads > MAX_THREADS {
+            return Err(Problem::TooManyThreads);
+        }
+        if self.holders.saturating_mul(self.variables) > MAX_BINDINGS {
+            return Err(Problem::TooManyBindings);
+        }
+        Ok(())
     }
-    if let Some(made) = step.operation.definition()
-        && handles.insert(made, Status::Defined).is_some()
-    {
-        return Err(Problem::Doubled(made));
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod merge;
 mod replay;
 mod rules;
 mod run;
@@ -8,6 +9,7 @@ mod show;
 mod shrink;
 
 use std::error::Error;
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use contextvars_difftest::engines::{self, Unavailable};
@@ -19,20 +21,22 @@ use crate::cli::{Arguments, Command};
 type Ended = Result<ExitCode, Box<dyn Error + Send + Sync>>;
 
 const DIVERGENCE: u8 = 1;
+const BAD_INPUT: u8 = 2;
 
 pub(crate) fn run(arguments: Arguments) -> Ended {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Replay { paths, engines, json } => replay::replay(&paths, &engines.names(), json),
+        Command::Replay { paths, engines, json } => replay::replay(&paths, &engines, json),
+        Command::Merge { from, out, json } => merge::merge(&from, &out, json),
         Command::Record { paths } => replay::record(&paths),
-        Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines.names()),
+        Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines),
         Command::Show { file, engines } => show::show(&file, &engines.names()),
         Command::Golden { folder } => rules::golden(&folder),
         Command::Engines => list_engines(),
         Command::Rules { paths } => rules::rules(&paths),
         Command::Serve { engine } => serve::serve(&engine),
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Trace))?);
+            writeln!(stdout(), "{}", serde_json::to_string_pretty(&schemars::schema_for!(Trace))?)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -43,10 +47,11 @@ fn start(names: &[String]) -> Result<Vec<Box<dyn Engine>>, Unavailable> {
 }
 
 fn list_engines() -> Ended {
+    let mut out = stdout().lock();
     for name in engines::NAMES {
         match engines::start(name) {
-            Ok(engine) => println!("{name:<12} {} (rules of python {})", engine.identity().version, engine.python_version()),
-            Err(error) => println!("{name:<12} not to be had: {error}"),
+            Ok(engine) => writeln!(out, "{name:<12} {} (rules of python {})", engine.identity().version, engine.python_version())?,
+            Err(error) => writeln!(out, "{name:<12} not to be had: {error}")?,
         }
     }
     Ok(ExitCode::SUCCESS)
