@@ -233,8 +233,12 @@ fn run_case(
 }
 
 /// Saves a counterexample, unless its place is taken by one that still shows the same and is no
-/// larger. What stands there and is no trace is moved aside.
-fn keep_smallest(folder: &Path, trace: &Trace, divergence: &Divergence, engines: &mut [Box<dyn Engine>]) -> io::Result<PathBuf> {
+/// larger. What stands there and is no trace is moved aside. Answers the file.
+///
+/// # Errors
+///
+/// If the folder cannot be made or written to.
+pub fn keep_smallest(folder: &Path, trace: &Trace, divergence: &Divergence, engines: &mut [Box<dyn Engine>]) -> io::Result<PathBuf> {
     let signature = divergence.signature();
     let path = save::path_of(folder, &signature);
     match load_trace(&path) {
