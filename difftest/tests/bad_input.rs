@@ -103,7 +103,7 @@ enum Damage {
 
 fn damage() -> impl Strategy<Value = Damage> {
     use prop::sample::Index;
-    let words = [
+    const WORDS: [&str; 16] = [
         "{",
         "}",
         "[",
@@ -127,7 +127,7 @@ fn damage() -> impl Strategy<Value = Damage> {
         (any::<Index>(), 1usize..200).prop_map(|(at, length)| Damage::Cut(at, length)),
         (any::<Index>(), 1usize..200).prop_map(|(at, length)| Damage::Repeat(at, length)),
         (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Damage::Swap(one, other)),
-        (any::<Index>(), prop::sample::select(&words[..])).prop_map(|(at, word)| Damage::Word(at, word)),
+        (any::<Index>(), prop::sample::select(&WORDS[..])).prop_map(|(at, word)| Damage::Word(at, word)),
     ]
 }
 
@@ -135,9 +135,10 @@ fn apply(damage: &Damage, bytes: &mut Vec<u8>) {
     if bytes.is_empty() {
         return;
     }
+    let length_before = bytes.len();
     match damage {
-        Damage::Flip(at, bit) => bytes[at.index(bytes.len())] ^= 1 << bit,
-        Damage::Byte(at, byte) => bytes[at.index(bytes.len())] = *byte,
+        Damage::Flip(at, bit) => bytes[at.index(length_before)] ^= 1 << bit,
+        Damage::Byte(at, byte) => bytes[at.index(length_before)] = *byte,
         Damage::Cut(at, length) => {
             let at = at.index(bytes.len());
             bytes.drain(at..(at + length).min(bytes.len()));
@@ -147,7 +148,7 @@ fn apply(damage: &Damage, bytes: &mut Vec<u8>) {
             let piece = bytes[at..(at + length).min(bytes.len())].to_vec();
             bytes.splice(at..at, piece);
         }
-        Damage::Swap(one, other) => bytes.swap(one.index(bytes.len()), other.index(bytes.len())),
+        Damage::Swap(one, other) => bytes.swap(one.index(length_before), other.index(length_before)),
         Damage::Word(at, word) => {
             let at = at.index(bytes.len());
             bytes.splice(at..at, word.bytes());
@@ -195,7 +196,7 @@ proptest! {
         damages in prop::collection::vec(damage(), 1..4),
     ) {
         let files = save::find(&[traces()]).expect("golden traces");
-        let mut bytes = std::fs::read(trace.get(&files)).expect("a file");
+        let mut bytes = std::fs::read(trace.get::<PathBuf>(&files)).expect("a file");
         damages.iter().for_each(|damage| apply(damage, &mut bytes));
         loads_or_tells(&bytes)?;
     }
@@ -203,7 +204,7 @@ proptest! {
     #[test]
     fn steps_in_any_order_are_refused_or_a_trace(trace in any::<prop::sample::Index>(), damages in damage_steps()) {
         let files = save::find(&[traces()]).expect("golden traces");
-        let mut trace = load_trace(trace.get(&files)).expect("a golden trace");
+        let mut trace = load_trace(trace.get::<PathBuf>(&files)).expect("a golden trace");
         for (one, other, how) in damages {
             if trace.steps.is_empty() {
                 break;

@@ -108,7 +108,7 @@ fn wrong_usage_is_status_2_with_the_mend() {
         (&["run", "--engines", "reference,child=echo hello"], "says no hello of the protocol"),
         (&["run", "--time", "forever"], "write for instance `60s`"),
         (&["run", "--time", "0s"], "write for instance `60s`"),
-        (&["run", "--time", "-1s"], "write for instance `60s`"),
+        (&["run", "--time=-1s"], "write for instance `60s`"),
         (&["run", "--time", "\u{661}s"], "write for instance `60s`"),
         (&["run", "--time", "\u{e9}"], "write for instance `60s`"),
         (&["run", "--time", "99999999999999999999h"], "write for instance `60s`"),

@@ -153,7 +153,9 @@ fn write_dictionary(path: &Path) -> Result<(), Box<dyn Error>> {
         .split('"')
         .skip(1)
         .step_by(2)
-        .filter(|word| !word.is_empty() && word.len() < 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte)))
+        .filter(|word| {
+            !word.is_empty() && word.len() < 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte))
+        })
         .collect();
     words.extend(["val0", "var0", "tok0", "ctx0", "iter0", "ref0", "thread1", "watcher0", "None", "MISSING"]);
     words.sort_unstable();

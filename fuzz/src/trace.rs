@@ -61,11 +61,7 @@ fn check(steps: &[Step], observe: Observe, known: Option<Run>) {
     let trace = campaign::counterexample(steps, &divergence, &engines);
     let folder = std::env::var_os(FOLDER).map_or_else(|| PathBuf::from("traces/found"), PathBuf::from);
     match campaign::keep_smallest(&folder, &trace, &divergence, &mut engines) {
-        Ok(path) => panic!(
-            "{}\nsaved; replay with: cargo difftest replay '{}' --engines reference,optimized",
-            trace.title,
-            path.display()
-        ),
+        Ok(path) => panic!("{}\nsaved; replay with: cargo difftest replay '{}' --engines reference,optimized", trace.title, path.display()),
         Err(error) => panic!(
             "{}\ncannot save it in `{}`: {error}; name another folder in {FOLDER}. The trace:\n{}",
             trace.title,
