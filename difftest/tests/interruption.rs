@@ -176,14 +176,14 @@ mod unix {
     pub(super) fn ctrl_c_with_agreement() -> Result<(), Failed> {
         let folder = tempfile::tempdir()?;
         let mut child = long_run(folder.path(), "reference,optimized", &["--seed", "1"]);
-        let mut output = BufReader::new(child.stdout.take().ok_or("a pipe")?);
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut told = String::new();
-        output.read_line(&mut told)?;
+        output.read_line(&mut told).expect("text");
         assert_eq!(told, "seed 1\n");
         interrupt(&child);
-        output.read_to_string(&mut told)?;
+        output.read_to_string(&mut told).expect("text");
         assert!(told.contains("interrupted") && told.contains("divergences  0"), "{told}");
-        assert_eq!(child.wait()?.code(), Some(0));
+        assert_eq!(child.wait().expect("an end").code(), Some(0));
         Ok(())
     }
 
@@ -224,8 +224,8 @@ mod unix {
             until("a counterexample is saved", || !traces(folder.path()).is_empty());
             std::thread::sleep(Duration::from_millis(seed * 37 % 500));
             let before = traces(folder.path());
-            child.kill()?;
-            child.wait()?;
+            child.kill().expect("a process to kill");
+            child.wait().expect("an end");
             let after = check_folder(folder.path());
             assert!(before.is_subset(&after) && known.is_subset(&after), "a counterexample is lost");
             killed_with_traces += u64::from(!after.is_empty());
@@ -250,8 +250,8 @@ mod unix {
             let mut child = Command::new(std::env::current_exe()?).arg("--save").arg(&path).spawn()?;
             until("the file is there", || path.exists());
             std::thread::sleep(Duration::from_millis(kill * 7 % 60));
-            child.kill()?;
-            child.wait()?;
+            child.kill().expect("a process to kill");
+            child.wait().expect("an end");
             let trace = load_trace(&path)?;
             assert!(STEPS.iter().any(|steps| trace == large(*steps)));
             seen.insert(trace.steps.len());

@@ -4,13 +4,16 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// What may be taken: a million steps, each some 300 bytes as text, as a step, and as what two engines
+/// What may be taken: a million steps of some 400 bytes each, as text, as a step, and as what two engines
 /// and the trace's record answer to it.
 #[cfg(target_os = "linux")]
-const LARGEST: i64 = 800 << 20;
+const LARGEST: i64 = 512 << 20;
+
+/// The text of a step, by its index.
+type StepText = fn(usize) -> String;
 
 /// As many steps as fit in [`contextvars_spec::MAX_TRACE_BYTES`].
-fn write_trace(path: &std::path::Path, step: impl Fn(usize) -> String) -> std::io::Result<usize> {
+fn write_trace(path: &std::path::Path, step: StepText) -> std::io::Result<usize> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
     let (beginning, end) = (r#"{"format":1,"title":"t","steps":["#, "]}");
     let mut left = contextvars_spec::MAX_TRACE_BYTES as usize - beginning.len() - end.len();
@@ -31,7 +34,7 @@ fn write_trace(path: &std::path::Path, step: impl Fn(usize) -> String) -> std::i
 fn the_largest_traces_are_answered_in_bounded_memory() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("large.json");
-    let kinds: [(&str, fn(usize) -> String); 3] = [
+    let kinds: [(&str, StepText); 3] = [
         // The shortest step, and so the most of them.
         ("return", |_| r#"{"op":"return"}"#.to_owned()),
         ("contexts", |id| format!(r#"{{"op":"Context","as":"ctx{id}"}}"#)),

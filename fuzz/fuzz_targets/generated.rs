@@ -1,3 +1,5 @@
+//! The tester's generator, driven by bytes: reference against optimized.
+
 #![no_main]
 #![allow(unsafe_code, reason = "the macros export the functions that libFuzzer calls")]
 

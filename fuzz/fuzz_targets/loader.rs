@@ -1,3 +1,5 @@
+//! Any bytes as a trace file.
+
 #![no_main]
 #![allow(unsafe_code, reason = "the macro exports the functions that libFuzzer calls")]
 

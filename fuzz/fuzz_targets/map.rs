@@ -1,3 +1,5 @@
+//! The optimized contexts against `BTreeMap`s.
+
 #![no_main]
 #![allow(unsafe_code, reason = "the macro exports the functions that libFuzzer calls")]
 
