@@ -1,12 +1,13 @@
 //! A run of many generated traces.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use contextvars_spec::{Engine, EngineError, Identity, Observe, Provenance, RuleSet, Step, Trace, Version};
+use contextvars_spec::{Engine, EngineError, Identity, Observe, Provenance, RuleSet, Step, Trace, Version, load_trace};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use thiserror::Error;
@@ -15,6 +16,7 @@ use crate::coverage::{Follower, Met};
 use crate::engines::Unavailable;
 use crate::generate::{Genome, Grown, genomes, grow};
 use crate::lockstep::{self, Divergence};
+use crate::shard::Shard;
 use crate::{save, shrink};
 
 /// How many genes a trace grows from at the most, before it looks at everything. Longer traces meet
@@ -24,10 +26,6 @@ pub const LENGTH: usize = 160;
 /// In one trace of so many it is followed which situations of CPython's trie it meets: the shape is
 /// built again for that, which takes about as long as generating the trace.
 pub const FOLLOW: u64 = 8;
-
-/// From how many steps on a trace is not observed after every step while it is shrunk: the cost
-/// would be quadratic.
-const LONG: usize = 1_000;
 
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
@@ -39,7 +37,7 @@ pub const PROGRAMS: u32 = 4;
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// After so many cases.
+    /// After so many cases, those of the other shards counted.
     Cases(u64),
     /// After so much time.
     Elapsed(Duration),
@@ -52,6 +50,8 @@ pub struct Plan {
     pub until: Until,
     /// The seed: the same seed generates the same cases, in whatever number of jobs.
     pub seed: u64,
+    /// Which part of the run's cases is to be run.
+    pub shard: Shard,
     /// How many threads work on cases.
     pub jobs: usize,
     /// Where counterexamples go.
@@ -100,13 +100,28 @@ pub enum CampaignError {
     #[error("cannot generate a trace: {0}; report this as a bug")]
     Generation(String),
     /// A counterexample cannot be saved.
-    #[error("cannot save a counterexample in `{}`: {source}; name another folder with `--out`", folder.display())]
+    #[error("cannot save the counterexample of case {case} of seed {seed} in `{}`: {source}; name another folder with `--out`", folder.display())]
     Save {
         /// The folder.
         folder: PathBuf,
+        /// The seed that generates it again.
+        seed: u64,
+        /// The number of its case.
+        case: u64,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
+}
+
+/// A run ended before its time.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct Aborted {
+    /// What it had come to: counterexamples are saved as they are found.
+    pub so_far: Box<Outcome>,
+    /// Why.
+    #[source]
+    pub error: CampaignError,
 }
 
 /// Makes the engines of a worker; the first is the one that the others are held to.
@@ -118,15 +133,18 @@ pub type MakeEngines<'a> = &'a (dyn Fn() -> Result<Vec<Box<dyn Engine>>, Unavail
 ///
 /// # Errors
 ///
-/// If an engine fails or a counterexample cannot be saved.
+/// If an engine fails or a counterexample cannot be saved. What the other workers have begun is
+/// finished first.
 pub fn run(
     plan: &Plan,
     engines: MakeEngines<'_>,
     interrupt: &AtomicBool,
     progress: &(dyn Fn(u64, u64) + Sync),
-) -> Result<Outcome, CampaignError> {
+) -> Result<Outcome, Box<Aborted>> {
     let started = Instant::now();
     let next = AtomicU64::new(0);
+    let failed = AtomicBool::new(false);
+    let saving = Mutex::new(());
     let total = Mutex::new(Outcome::default());
     let work = || -> Result<(), CampaignError> {
         let mut engines = engines()?;
@@ -134,18 +152,21 @@ pub fn run(
         let python = engines.iter().map(|engine| engine.python_version()).min().unwrap_or(Version::V3_14);
         let strategy = genomes(LENGTH, python, plan.programs);
         let mut own = Outcome::default();
-        loop {
-            let case = next.fetch_add(1, Ordering::Relaxed);
-            let over = match plan.until {
-                Until::Cases(cases) => case >= cases,
-                Until::Elapsed(limit) => started.elapsed() >= limit,
-            };
-            if over || interrupt.load(Ordering::Relaxed) {
-                break;
+        let mut work = || -> Result<(), CampaignError> {
+            while let Some(case) = plan.shard.case(next.fetch_add(1, Ordering::Relaxed)) {
+                let over = match plan.until {
+                    Until::Cases(cases) => case >= cases,
+                    Until::Elapsed(limit) => started.elapsed() >= limit,
+                };
+                if over || interrupt.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed) {
+                    break;
+                }
+                let operations = run_case(plan, case, &strategy, &mut engines, &saving, &mut own)?;
+                progress(1, operations);
             }
-            let operations = run_case(plan, case, &strategy, &mut engines, &mut own)?;
-            progress(1, operations);
-        }
+            Ok(())
+        };
+        let ended = work();
         let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         total.cases += own.cases;
         total.operations += own.operations;
@@ -159,19 +180,22 @@ pub fn run(
         for (name, count) in own.left_out {
             *total.left_out.entry(name).or_default() += count;
         }
-        Ok(())
+        ended
     };
+    let work = || work().inspect_err(|_| failed.store(true, Ordering::Relaxed));
     let results: Vec<_> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..plan.jobs.max(1)).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
-    for result in results {
-        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    }
+    let results = results.into_iter().map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    let failure = results.filter_map(Result::err).next();
     let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     total.elapsed = started.elapsed();
     total.interrupted = interrupt.load(Ordering::Relaxed);
-    Ok(total)
+    match failure {
+        Some(error) => Err(Box::new(Aborted { so_far: Box::new(total), error })),
+        None => Ok(total),
+    }
 }
 
 /// The source of chance of one case, the same for the same seed in whatever job it runs.
@@ -188,6 +212,7 @@ fn run_case(
     case: u64,
     strategy: &impl Strategy<Value = Genome>,
     engines: &mut [Box<dyn Engine>],
+    saving: &Mutex<()>,
     own: &mut Outcome,
 ) -> Result<u64, CampaignError> {
     let mut runner = runner(plan.seed, case);
@@ -218,18 +243,45 @@ fn run_case(
             provenance.case = Some(case);
             provenance.settings = Some(format!("{:?}", genome.settings));
         }
-        let signature = divergence.signature();
-        let path = save::path_of(&plan.out, &signature);
-        save::write(&path, &trace).map_err(|source| CampaignError::Save { folder: plan.out.clone(), source })?;
-        own.found.insert(signature, path);
+        // One at a time, or a larger one could take the place of a smaller.
+        let _saving = saving.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let path = keep_smallest(&plan.out, &trace, &divergence, engines).map_err(|source| CampaignError::Save {
+            folder: plan.out.clone(),
+            seed: plan.seed,
+            case,
+            source,
+        })?;
+        own.found.insert(divergence.signature(), path);
     }
     Ok(grown.len() as u64)
 }
 
+/// Saves a counterexample, unless its place is taken by one that still shows the same and is no
+/// larger. What stands there and is no trace is moved aside. Answers the file.
+///
+/// # Errors
+///
+/// If the folder cannot be made or written to.
+pub fn keep_smallest(folder: &Path, trace: &Trace, divergence: &Divergence, engines: &mut [Box<dyn Engine>]) -> io::Result<PathBuf> {
+    let signature = divergence.signature();
+    let path = save::path_of(folder, &signature);
+    match load_trace(&path) {
+        Ok(old) => {
+            let shown = diverges(&old.steps, divergence, engines).map(|divergence| divergence.signature());
+            if shown == Some(signature) && save::rank(&old) <= save::rank(trace) {
+                return Ok(path);
+            }
+        }
+        Err(_) if path.exists() => std::fs::rename(&path, path.with_extension("json.bad"))?,
+        Err(_) => {}
+    }
+    save::write(&path, trace)?;
+    Ok(path)
+}
+
 /// Whether the same engine still differs, after every step. An engine that fails shows nothing.
 fn diverges(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Divergence> {
-    let observe = if steps.len() < LONG { Observe::EveryStep } else { Observe::Every(LONG / 4) };
-    let ran = lockstep::run(engines, steps, observe, None).ok()?;
+    let ran = lockstep::run(engines, steps, lockstep::closest(steps), None).ok()?;
     ran.divergence.filter(|divergence| divergence.right.name == like.right.name)
 }
 

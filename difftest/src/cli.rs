@@ -1,11 +1,13 @@
 //! The arguments of `difftest`.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use contextvars_difftest::engines::python::LeftOut;
 use contextvars_difftest::engines::{self, Unavailable};
+use contextvars_difftest::shard::Shard;
 
 /// Runs operation traces through models of CPython's contextvars and through CPython itself.
 ///
@@ -24,7 +26,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Generates traces and runs them on every engine.
-    #[command(after_help = "Examples:\n  difftest run --cases 1000 --seed 7\n  difftest run --time 10m --jobs 2 --json")]
+    #[command(
+        after_help = "Examples:\n  difftest run --cases 1000 --seed 7\n  difftest run --time 10m --jobs 2 --json\n  difftest run --cases 1000000 --seed 7 --shard 2/8 --out shard2/found"
+    )]
     Run(RunArguments),
     /// Runs saved traces again, and compares with what they record.
     #[command(
@@ -36,6 +40,21 @@ pub(crate) enum Command {
         paths: Vec<PathBuf>,
         #[command(flatten)]
         engines: EngineArguments,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Joins folders of counterexamples: of every signature the smallest.
+    #[command(
+        after_help = "Files that are no counterexamples are named and left where they are; the exit status is 2 then.\n\nExample:\n  difftest merge shard1/found shard2/found --out traces/found"
+    )]
+    Merge {
+        /// Folders of traces, or single ones.
+        #[arg(required = true)]
+        from: Vec<PathBuf>,
+        /// Where the traces go; those that it has take part.
+        #[arg(long)]
+        out: PathBuf,
         /// Prints one JSON object.
         #[arg(long)]
         json: bool,
@@ -96,18 +115,22 @@ pub(crate) enum Command {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) engines: EngineArguments,
-    /// How many traces to run [default: 20000].
-    #[arg(long, conflicts_with = "time")]
+    /// How many traces to run, those of other shards counted [default: 20000].
+    #[arg(long, conflicts_with = "time", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) cases: Option<u64>,
     /// How long to run, such as 60s, 10m or 2h.
     #[arg(long, value_parser = duration)]
     pub(crate) time: Option<Duration>,
     /// The seed; a random one where absent. It is printed.
-    #[arg(long)]
+    #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,
+    /// Which part of the run to do, such as 2/8: all eight together do what the whole run does, with
+    /// the same seed and the same engines.
+    #[arg(long, default_value_t = Shard::WHOLE, value_name = "I/N")]
+    pub(crate) shard: Shard,
     /// How many threads generate and run traces [default: one a core].
-    #[arg(long)]
-    pub(crate) jobs: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=MAX_JOBS))]
+    pub(crate) jobs: Option<u16>,
     /// Where counterexamples go.
     #[arg(long, default_value = "traces/found")]
     pub(crate) out: PathBuf,
@@ -129,6 +152,11 @@ pub(crate) struct EngineArguments {
 }
 
 impl EngineArguments {
+    /// As given, for the command that repeats what was done.
+    pub(crate) fn given(&self) -> Option<String> {
+        self.engines.as_ref().map(|engines| engines.join(","))
+    }
+
     pub(crate) fn names(&self) -> Result<Vec<String>, Unavailable> {
         let at_hand = || engines::at_hand().into_iter().map(str::to_owned).collect();
         engines::expand(self.engines.clone().unwrap_or_else(at_hand), say_left_out)
@@ -140,8 +168,15 @@ pub(crate) fn say_left_out(left_out: &LeftOut) {
     eprintln!("note: `{}` is left out: {}", left_out.path.display(), left_out.reason);
 }
 
+/// How many threads may be asked for: more than the cores of any machine, and few enough to start.
+const MAX_JOBS: i64 = 1024;
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a seed is a whole number below 2^64; copy the one that the run printed".to_owned())
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
-    let mend = || format!("`{text}` is not a time; write a number and s, m or h, such as `60s`");
+    let mend = || "a time is a whole number from 1 on and s, m or h; write for instance `60s`".to_owned();
     let unit = text.chars().last().ok_or_else(mend)?;
     let seconds = match unit {
         's' => 1,
@@ -149,6 +184,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         'h' => 3600,
         _ => return Err(mend()),
     };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| mend())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(mend)
+    let number: NonZeroU64 = text[..text.len() - 1].parse().map_err(|_| mend())?;
+    number
+        .get()
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "that is longer than a run can last; write fewer hours".to_owned())
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
-use contextvars_spec::{Answer, Crash, Engine, EngineError, Identity, KnownFault, Observe, Operation, Run, Step, Trace, Version};
+use contextvars_spec::{Answer, Crash, Engine, EngineError, Handle, Identity, KnownFault, Observe, Operation, Run, Step, Trace, Version};
 
 use crate::compare::{Difference, first_difference};
 
@@ -40,6 +40,29 @@ pub struct Lockstep {
     pub left_out: Vec<Identity>,
     /// The engines that were not compared from some step on, since they have a known fault.
     pub excused: Vec<(Identity, KnownFault)>,
+}
+
+/// How much of the state a run may record, in objects and bindings: some 100 MB an engine.
+const MAX_OBSERVED: usize = 1 << 22;
+
+/// How often the state can be recorded without exhausting memory: after every step, but for traces
+/// of many thousand steps or objects.
+#[must_use]
+pub fn closest(steps: &[Step]) -> Observe {
+    let (mut contexts, mut variables, mut tokens) = (0usize, 0usize, 0usize);
+    for step in steps {
+        match step.operation.definition() {
+            Some(Handle::Context(_)) => contexts += 1,
+            Some(Handle::Variable(_)) => variables += 1,
+            Some(Handle::Token(_)) => tokens += 1,
+            _ => {}
+        }
+    }
+    let state = contexts.saturating_mul(1 + variables).saturating_add(tokens);
+    match state.saturating_mul(steps.len()) / MAX_OBSERVED {
+        0 => Observe::EveryStep,
+        times => Observe::Every(times + 1),
+    }
 }
 
 /// Runs the steps on every engine that has what they require, and compares each with the first.

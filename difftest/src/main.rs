@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -17,7 +18,12 @@ fn main() -> ExitCode {
     match commands::run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            let unread = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+            // Whoever reads no further, as `head` does, wants no message either. Nothing is left to do
+            // about an error that cannot be told.
+            if !unread {
+                let _ = writeln!(io::stderr(), "error: {error}");
+            }
             ExitCode::from(2)
         }
     }

@@ -5,8 +5,9 @@ use std::fmt;
 use contextvars_spec::{Identity, Rule};
 use serde::Serialize;
 
-use crate::campaign::{Outcome, Plan};
+use crate::campaign::{CampaignError, Outcome, Plan};
 use crate::coverage::Situation;
+use crate::shard::Shard;
 
 /// A counterexample, and the command that replays it.
 #[derive(Debug, Serialize)]
@@ -24,6 +25,8 @@ pub struct Found {
 pub struct Summary {
     /// The seed that generates the same cases again.
     pub seed: u64,
+    /// Which part of the run this is: `1/1` is all of it.
+    pub shard: String,
     /// How many traces ran.
     pub cases: u64,
     /// How many operations they had.
@@ -58,20 +61,26 @@ pub struct Summary {
     pub divergences: Vec<Found>,
     /// Whether the run was interrupted.
     pub interrupted: bool,
+    /// Why the run ended before its time, if it did.
+    pub failure: Option<String>,
 }
 
 impl Summary {
-    /// The summary of a run's outcome.
+    /// The summary of what a run came to, and of what ended it before its time. `engines` is what was
+    /// given on the command line, without which a replay would ask others.
     #[must_use]
-    pub fn new(plan: &Plan, outcome: &Outcome) -> Self {
+    pub fn new(plan: &Plan, outcome: &Outcome, failure: Option<&CampaignError>, engines: Option<&str>) -> Self {
+        let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);
+        let engines = engines.map(|engines| format!(" --engines {}", quoted(engines))).unwrap_or_default();
         let seconds = outcome.elapsed.as_secs_f64();
         let found = outcome.found.iter().map(|(signature, path)| Found {
             signature: signature.clone(),
             file: path.display().to_string(),
-            replay: format!("cargo difftest replay '{}'", path.display()),
+            replay: format!("cargo difftest replay {}{engines}", quoted(&path.display().to_string())),
         });
         Self {
             seed: plan.seed,
+            shard: plan.shard.to_string(),
             cases: outcome.cases,
             operations: outcome.operations,
             operations_per_second: (outcome.operations as f64 / seconds.max(1e-9)) as u64,
@@ -89,6 +98,7 @@ impl Summary {
             known_faults: outcome.excused.clone(),
             divergences: found.collect(),
             interrupted: outcome.interrupted,
+            failure: failure.map(ToString::to_string),
         }
     }
 }
@@ -98,7 +108,13 @@ impl fmt::Display for Summary {
         if self.interrupted {
             writeln!(f, "interrupted; what follows is what ran until then")?;
         }
+        if self.failure.is_some() {
+            writeln!(f, "ended by an error; what follows is what ran until then")?;
+        }
         writeln!(f, "seed         {}", self.seed)?;
+        if self.shard != Shard::WHOLE.to_string() {
+            writeln!(f, "shard        {}", self.shard)?;
+        }
         let engines: Vec<_> = self.engines.iter().map(|engine| format!("{} {}", engine.name, engine.version)).collect();
         writeln!(f, "engines      {}", engines.join(", "))?;
         writeln!(f, "cases        {}", self.cases)?;

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use contextvars_difftest::campaign::{self, PROGRAMS, Plan, Until};
 use contextvars_difftest::coverage::Situation;
 use contextvars_difftest::engines;
+use contextvars_difftest::shard::Shard;
 use contextvars_spec::Rule;
 
 const CASES: u64 = 3_000;
@@ -14,7 +15,7 @@ fn agree(seed: u64) -> campaign::Outcome {
     println!("reproduce with: cargo difftest run --cases {CASES} --seed {seed}");
     let names = engines::at_hand();
     let out = tempfile::tempdir().expect("a temporary folder").keep();
-    let plan = Plan { until: Until::Cases(CASES), seed, jobs: 2, out, programs: PROGRAMS, follow: 1 };
+    let plan = Plan { until: Until::Cases(CASES), seed, shard: Shard::WHOLE, jobs: 2, out, programs: PROGRAMS, follow: 1 };
     let make = || names.iter().map(|name| engines::start(name)).collect();
     let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| ()).expect("the engines start");
     assert!(outcome.found.is_empty(), "seed {seed}: {:?}", outcome.found);

@@ -10,6 +10,7 @@ mod outcome;
 mod protocol;
 mod rule;
 mod trace;
+mod unique_keys;
 mod validate;
 mod version;
 
@@ -24,5 +25,5 @@ pub use outcome::{Answer, CacheEntry, Call, CurrentContext, Error, Event, Except
 pub use protocol::{Hello, PROTOCOL_VERSION, Request, Response};
 pub use rule::{Rule, RuleSet, UnknownRule};
 pub use trace::{Provenance, Requirements, Trace};
-pub use validate::{Problem, validate_steps};
+pub use validate::{MAX_BINDINGS, MAX_NESTING, MAX_THREADS, Problem, validate_steps};
 pub use version::{Version, VersionError};

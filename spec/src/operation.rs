@@ -1,12 +1,13 @@
 //! Operations: everything that a trace can ask of an engine.
 
 use schemars::JsonSchema;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::handle::{ContextId, Handle, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId};
 use crate::outcome::{Call, Event, Outcome};
+use crate::unique_keys::UniqueKeys;
 use crate::version::Version;
 
 /// How a value answers `==`.
@@ -525,48 +526,29 @@ impl Step {
     }
 }
 
-/// A JSON object that refuses a key given twice, where `serde_json` would silently keep the last.
-struct UniqueKeys(Map<String, Json>);
-
-impl<'de> Deserialize<'de> for UniqueKeys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = UniqueKeys;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a step: an object with the field `op`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<UniqueKeys, A::Error> {
-                let mut map = Map::new();
-                while let Some((key, value)) = access.next_entry::<String, Json>()? {
-                    if map.contains_key(&key) {
-                        return Err(A::Error::custom(format!("the field `{key}` is given twice; keep one")));
-                    }
-                    map.insert(key, value);
-                }
-                Ok(UniqueKeys(map))
-            }
-        }
-        deserializer.deserialize_map(Keys)
-    }
-}
-
 // Written out because serde cannot refuse unknown fields beside a flattened one.
 impl<'de> Deserialize<'de> for Step {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let UniqueKeys(mut fields) = UniqueKeys::deserialize(deserializer)?;
-        let thread = fields.remove("thread").map(serde_json::from_value).transpose();
-        let outcome = fields.remove("outcome").map(serde_json::from_value).transpose();
-        let events = fields.remove("events").map(serde_json::from_value).transpose();
-        let calls = fields.remove("calls").map(serde_json::from_value).transpose();
         Ok(Self {
-            thread: thread.map_err(D::Error::custom)?.unwrap_or(ThreadId::MAIN),
-            outcome: outcome.map_err(D::Error::custom)?,
-            events: events.map_err(D::Error::custom)?.unwrap_or_default(),
-            calls: calls.map_err(D::Error::custom)?.unwrap_or_default(),
+            thread: taken(&mut fields, "thread")?.unwrap_or(ThreadId::MAIN),
+            outcome: taken(&mut fields, "outcome")?,
+            events: taken(&mut fields, "events")?.unwrap_or_default(),
+            calls: taken(&mut fields, "calls")?.unwrap_or_default(),
             operation: serde_json::from_value(Json::Object(fields)).map_err(D::Error::custom)?,
         })
     }
+}
+
+/// A field of a step, if it is there; an error says where in it.
+fn taken<T: DeserializeOwned, E: serde::de::Error>(fields: &mut Map<String, Json>, name: &str) -> Result<Option<T>, E> {
+    let Some(value) = fields.remove(name) else { return Ok(None) };
+    serde_path_to_error::deserialize(value).map(Some).map_err(|error| {
+        let place = match error.path().to_string() {
+            root if root == "." => name.to_owned(),
+            inner if inner.starts_with('[') => format!("{name}{inner}"),
+            inner => format!("{name}.{inner}"),
+        };
+        E::custom(format!("in `{place}`: {}", error.inner()))
+    })
 }

@@ -16,7 +16,7 @@ fn with_steps(steps: &str) -> String {
 fn a_bad_file_is_refused_with_file_place_and_reason() {
     let context = r#"{"op":"Context","as":"ctx0"}"#;
     let cases = [
-        ("", "line 1"),
+        ("", "is empty"),
         ("[", "line 1"),
         (r#"{"format":2}"#, "trace format 2"),
         (&with_steps(r#"{"op":"levitate"}"#), "levitate"),

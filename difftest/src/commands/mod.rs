@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod merge;
 mod replay;
 mod rules;
 mod run;
@@ -8,6 +9,7 @@ mod show;
 mod shrink;
 
 use std::error::Error;
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use contextvars_difftest::engines::{self, Unavailable};
@@ -19,20 +21,22 @@ use crate::cli::{Arguments, Command, say_left_out};
 type Ended = Result<ExitCode, Box<dyn Error + Send + Sync>>;
 
 const DIVERGENCE: u8 = 1;
+const BAD_INPUT: u8 = 2;
 
 pub(crate) fn run(arguments: Arguments) -> Ended {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Replay { paths, engines, json } => replay::replay(&paths, &engines.names()?, json),
+        Command::Replay { paths, engines, json } => replay::replay(&paths, &engines, json),
+        Command::Merge { from, out, json } => merge::merge(&from, &out, json),
         Command::Record { paths } => replay::record(&paths),
-        Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines.names()?),
+        Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines),
         Command::Show { file, engines } => show::show(&file, &engines.names()?),
         Command::Golden { folder } => rules::golden(&folder),
         Command::Engines => list_engines(),
         Command::Rules { paths } => rules::rules(&paths),
         Command::Serve { engine } => serve::serve(&engine),
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Trace))?);
+            writeln!(stdout(), "{}", serde_json::to_string_pretty(&schemars::schema_for!(Trace))?)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -43,15 +47,16 @@ fn start(names: &[String]) -> Result<Vec<Box<dyn Engine>>, Unavailable> {
 }
 
 fn list_engines() -> Ended {
+    let mut out = stdout().lock();
     let (pythons, left_out) = engines::python::find();
     let pythons = pythons.iter().map(|found| format!("python={}", found.path.display()));
     for name in engines::NAMES.iter().map(|name| (*name).to_owned()).chain(pythons) {
         match engines::start(&name) {
             Ok(engine) => {
                 let Identity { name: who, version } = engine.identity();
-                println!("{name:<12} {who} {version} (rules of python {})", engine.python_version());
+                writeln!(out, "{name:<12} {who} {version} (rules of python {})", engine.python_version())?;
             }
-            Err(error) => println!("{name:<12} not to be had: {error}"),
+            Err(error) => writeln!(out, "{name:<12} not to be had: {error}")?,
         }
     }
     left_out.iter().for_each(say_left_out);

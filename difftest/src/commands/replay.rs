@@ -1,14 +1,16 @@
 //! `difftest replay` and `difftest record`.
 
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use contextvars_difftest::lockstep::{self, Divergence};
 use contextvars_difftest::{golden, save};
-use contextvars_spec::{Engine, Observe, Trace, load_trace};
+use contextvars_spec::{Engine, Trace, load_trace};
 use serde::Serialize;
 
 use super::{DIVERGENCE, Ended, start};
+use crate::cli::EngineArguments;
 
 #[derive(Serialize)]
 struct Diverged {
@@ -24,14 +26,24 @@ struct Replayed {
     traces: usize,
     left_out: Vec<String>,
     divergences: Vec<Diverged>,
+    /// The files that are no traces, and why.
+    bad: Vec<String>,
 }
 
-pub(crate) fn replay(paths: &[PathBuf], names: &[String], json: bool) -> Ended {
-    let mut engines = start(names)?;
+pub(crate) fn replay(paths: &[PathBuf], arguments: &EngineArguments, json: bool) -> Ended {
+    let mut engines = start(&arguments.names()?)?;
     let files = save::find(paths)?;
-    let mut replayed = Replayed { traces: files.len(), left_out: Vec::new(), divergences: Vec::new() };
+    let mut replayed = Replayed { traces: 0, left_out: Vec::new(), divergences: Vec::new(), bad: Vec::new() };
     for file in &files {
-        let trace = load_trace(file)?;
+        let trace = match load_trace(file) {
+            Ok(trace) => trace,
+            // The others can still tell something.
+            Err(error) => {
+                replayed.bad.push(error.to_string());
+                continue;
+            }
+        };
+        replayed.traces += 1;
         for divergence in replay_one(&mut engines, &trace, file, &mut replayed.left_out)? {
             replayed.divergences.push(Diverged {
                 file: file.display().to_string(),
@@ -42,20 +54,26 @@ pub(crate) fn replay(paths: &[PathBuf], names: &[String], json: bool) -> Ended {
             });
         }
     }
+    let mut out = stdout().lock();
     if json {
-        println!("{}", serde_json::to_string(&replayed)?);
+        writeln!(out, "{}", serde_json::to_string(&replayed)?)?;
     } else {
         for left_out in &replayed.left_out {
-            println!("left out: {left_out}");
+            writeln!(out, "left out: {left_out}")?;
         }
+        let given = arguments.given().map(|engines| format!(" --engines '{engines}'")).unwrap_or_default();
         for diverged in &replayed.divergences {
-            println!(
+            writeln!(
+                out,
                 "{}: step {}: `{}` differs from `{}`: {}",
                 diverged.file, diverged.step, diverged.engine, diverged.held_to, diverged.difference
-            );
-            println!("  see it with: cargo difftest show '{}'", diverged.file);
+            )?;
+            writeln!(out, "  see it with: cargo difftest show '{}'{given}", diverged.file)?;
         }
-        println!("{} traces, {} divergences", replayed.traces, replayed.divergences.len());
+        writeln!(out, "{} traces, {} divergences", replayed.traces, replayed.divergences.len())?;
+    }
+    if !replayed.bad.is_empty() {
+        return Err(replayed.bad.join("\nerror: ").into());
     }
     Ok(if replayed.divergences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIVERGENCE) })
 }
@@ -76,7 +94,7 @@ fn replay_one(
             found.extend(lockstep::check_recorded(engine.as_mut(), trace)?);
         }
     }
-    found.extend(lockstep::run(engines, &trace.steps, Observe::EveryStep, None)?.divergence);
+    found.extend(lockstep::run(engines, &trace.steps, lockstep::closest(&trace.steps), None)?.divergence);
     Ok(found)
 }
 
@@ -85,7 +103,7 @@ pub(crate) fn record(paths: &[PathBuf]) -> Ended {
         let mut trace = load_trace(&file)?;
         golden::record(&mut trace);
         save::write(&file, &trace)?;
-        println!("recorded {}", file.display());
+        writeln!(stdout(), "recorded {}", file.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

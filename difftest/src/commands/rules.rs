@@ -1,5 +1,6 @@
 //! `difftest rules` and `difftest golden`.
 
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,15 +21,17 @@ pub(crate) fn rules(paths: &[PathBuf]) -> Ended {
         let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         exercised.push((name, reference.rules()));
     }
+    let mut out = stdout().lock();
     for &rule in Rule::ALL {
         let traces: Vec<_> = exercised.iter().filter(|(_, rules)| rules.contains(rule)).map(|(name, _)| name.as_str()).collect();
-        println!("{:<11} {}", rule.id(), rule.title());
-        println!("            {} traces: {}", traces.len(), if traces.is_empty() { "none".to_owned() } else { traces.join(", ") });
+        writeln!(out, "{:<11} {}", rule.id(), rule.title())?;
+        writeln!(out, "            {} traces: {}", traces.len(), if traces.is_empty() { "none".to_owned() } else { traces.join(", ") })?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn golden(folder: &Path) -> Ended {
+    let mut out = stdout().lock();
     let mut missed = false;
     for &rule in Rule::ALL {
         let path = save::path_of(folder, rule.id());
@@ -38,10 +41,10 @@ pub(crate) fn golden(folder: &Path) -> Ended {
         match golden::distil(rule) {
             Some(trace) => {
                 save::write(&path, &trace)?;
-                println!("wrote {}", path.display());
+                writeln!(out, "wrote {}", path.display())?;
             }
             None => {
-                println!("no generated trace exercises {rule}; write {} by hand", path.display());
+                writeln!(out, "no generated trace exercises {rule}; write {} by hand", path.display())?;
                 missed = true;
             }
         }

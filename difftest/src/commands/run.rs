@@ -1,6 +1,6 @@
 //! `difftest run`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contextvars_difftest::campaign::{self, Plan, Until};
 use contextvars_difftest::report::Summary;
+use contextvars_difftest::save;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{DIVERGENCE, Ended, start};
@@ -23,6 +24,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     }
     // Engines that do not start are a fault of usage: told before the work begins.
     start(&names)?;
+    // A counterexample that has no place to go would be found in vain.
+    let unwritable = |error| format!("cannot write to `{}`: {error}; name another folder with `--out`", arguments.out.display());
+    save::check_writable(&arguments.out).and_then(|()| save::remove_stale(&arguments.out)).map_err(unwritable)?;
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
     let plan = Plan {
         until: match (arguments.time, arguments.cases) {
@@ -30,7 +34,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
             (None, cases) => Until::Cases(cases.unwrap_or(CASES)),
         },
         seed,
-        jobs: arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        shard: arguments.shard,
+        jobs: arguments.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from),
         out: arguments.out.clone(),
         programs: arguments.programs.unwrap_or(campaign::PROGRAMS),
         follow: campaign::FOLLOW,
@@ -44,22 +49,30 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         }
     })?;
     if !arguments.json {
-        println!("seed {seed}");
+        writeln!(stdout(), "seed {seed}")?;
     }
     let bar = progress_bar(&plan, arguments.json);
     let progress = |cases: u64, _: u64| match plan.until {
         Until::Cases(_) => bar.inc(cases),
         Until::Elapsed(_) => bar.set_position(bar.elapsed().as_secs()),
     };
-    let outcome = campaign::run(&plan, &|| start(&names), &interrupt, &progress)?;
+    let (outcome, failure) = match campaign::run(&plan, &|| start(&names), &interrupt, &progress) {
+        Ok(outcome) => (outcome, None),
+        Err(aborted) => (*aborted.so_far, Some(aborted.error)),
+    };
     bar.finish_and_clear();
-    let summary = Summary::new(&plan, &outcome);
+    let summary = Summary::new(&plan, &outcome, failure.as_ref(), arguments.engines.given().as_deref());
+    let mut stdout = stdout().lock();
     if arguments.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        writeln!(stdout, "{}", serde_json::to_string(&summary)?)?;
     } else {
-        print!("{summary}");
+        write!(stdout, "{summary}")?;
     }
-    Ok(if summary.divergences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIVERGENCE) })
+    match failure {
+        Some(error) => Err(error.into()),
+        None if summary.divergences.is_empty() => Ok(ExitCode::SUCCESS),
+        None => Ok(ExitCode::from(DIVERGENCE)),
+    }
 }
 
 fn fresh_seed() -> u64 {
@@ -72,7 +85,7 @@ fn progress_bar(plan: &Plan, json: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let (length, unit) = match plan.until {
-        Until::Cases(cases) => (cases, "cases"),
+        Until::Cases(cases) => (plan.shard.share_of(cases), "cases"),
         Until::Elapsed(limit) => (limit.as_secs(), "s"),
     };
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());

@@ -1,18 +1,20 @@
 //! `difftest shrink`.
 
+use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
 use contextvars_difftest::{campaign, lockstep, save};
-use contextvars_spec::{Observe, load_trace};
+use contextvars_spec::load_trace;
 
 use super::{DIVERGENCE, Ended, start};
+use crate::cli::EngineArguments;
 
-pub(crate) fn shrink(file: &Path, out: Option<&Path>, names: &[String]) -> Ended {
-    let mut engines = start(names)?;
+pub(crate) fn shrink(file: &Path, out: Option<&Path>, arguments: &EngineArguments) -> Ended {
+    let mut engines = start(&arguments.names()?)?;
     let original = load_trace(file)?;
-    let Some(divergence) = lockstep::run(&mut engines, &original.steps, Observe::EveryStep, None)?.divergence else {
-        println!("the engines agree on `{}`; there is nothing to shrink", file.display());
+    let Some(divergence) = lockstep::run(&mut engines, &original.steps, lockstep::closest(&original.steps), None)?.divergence else {
+        writeln!(stdout(), "the engines agree on `{}`; there is nothing to shrink", file.display())?;
         return Ok(ExitCode::SUCCESS);
     };
     let (steps, divergence) = campaign::minimize(&original.steps, divergence, &mut engines);
@@ -24,7 +26,9 @@ pub(crate) fn shrink(file: &Path, out: Option<&Path>, names: &[String]) -> Ended
     }
     let target = out.unwrap_or(file);
     save::write(target, &trace)?;
-    println!("{} steps of {} are left, in {}", trace.steps.len(), original.steps.len(), target.display());
-    println!("replay with: cargo difftest replay '{}'", target.display());
+    let mut out = stdout().lock();
+    writeln!(out, "{} steps of {} are left, in {}", trace.steps.len(), original.steps.len(), target.display())?;
+    let given = arguments.given().map(|engines| format!(" --engines '{engines}'")).unwrap_or_default();
+    writeln!(out, "replay with: cargo difftest replay '{}'{given}", target.display())?;
     Ok(ExitCode::from(DIVERGENCE))
 }

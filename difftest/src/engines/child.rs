@@ -102,7 +102,11 @@ impl Process {
         let Some((program, arguments)) = words.split_first() else {
             return Err("no program is named; write `child=PROGRAM ARGUMENTS`".to_owned());
         };
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // A terminal sends Ctrl-C to its whole group, and the case in hand is still to be answered.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command
             .args(arguments)
             // The embedding's own, where it is set: it would lead another interpreter astray.
             .env_remove("PYTHONHOME")
