@@ -1,5 +1,7 @@
 //! The optimized implementation as an engine.
 
+#![allow(clippy::arc_with_non_send_sync, reason = "the library shares values by `Arc`; a session stays on its thread")]
+
 mod programs;
 
 use std::cell::RefCell;
@@ -67,6 +69,9 @@ impl Thread {
 // program of a value, and that comes back here.
 type Table<Id, T> = RefCell<BTreeMap<Id, T>>;
 
+/// What a step takes out of its table and changes.
+type Shared<T> = Rc<RefCell<T>>;
+
 fn found<Id: Ord, T: Clone>(table: &Table<Id, T>, id: Id) -> Option<T> {
     table.borrow().get(&id).cloned()
 }
@@ -89,7 +94,7 @@ struct Session {
     names: Table<VarId, VariableId>,
     tokens: Table<TokenId, Token<Held>>,
     contexts: Rc<Table<ContextId, Context<Held>>>,
-    iterators: Table<IteratorId, (View, Rc<RefCell<Iter<Held>>>)>,
+    iterators: Table<IteratorId, (View, Shared<Iter<Held>>)>,
     references: Table<ReferenceId, (ContextId, Rc<WeakContext<Held>>)>,
     threads: Table<ThreadId, Rc<Thread>>,
     watchers: Rc<Watchers<Held>>,
