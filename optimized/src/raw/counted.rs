@@ -59,7 +59,7 @@ unsafe impl<T: Send + Sync> Sync for WeakCounted<T, Shared> {}
 
 impl<T, S: Sharing> Counted<T, S> {
     const SIZE: usize = {
-        assert!(align_of::<Block<T, S>>() <= 16, "the pool aligns to sixteen bytes");
+        assert!(align_of::<Block<T, S>>() <= 8, "the pool aligns to eight bytes");
         size_of::<Block<T, S>>()
     };
 
