@@ -67,7 +67,7 @@ impl Bench<'_> {
     }
 
     fn effort(&self) -> Effort {
-        let (rounds, batch) = if self.arguments.quick { (9, 50) } else { (21, 200) };
+        let (rounds, batch) = if self.arguments.quick { (9, 50) } else { (15, 100) };
         Effort { rounds, batch: Duration::from_micros(batch) }
     }
 
