@@ -11,6 +11,7 @@ use contextvars_bench::maps::{self, Keys};
 use contextvars_bench::measure::{Effort, Work, medians};
 use contextvars_bench::results::{Environment, Figure, Results};
 use contextvars_bench::{memory, peers, plot, report, threads};
+use contextvars_optimized::{Confined, Hamt, Shared};
 
 /// Times contexts and maps against CPython and other crates, contenders taking turns in one process.
 #[derive(Parser)]
@@ -66,7 +67,7 @@ impl Bench<'_> {
     }
 
     fn effort(&self) -> Effort {
-        let (rounds, batch) = if self.arguments.quick { (9, 50) } else { (21, 200) };
+        let (rounds, batch) = if self.arguments.quick { (9, 50) } else { (15, 100) };
         Effort { rounds, batch: Duration::from_micros(batch) }
     }
 
@@ -81,7 +82,8 @@ impl Bench<'_> {
     }
 
     fn context_contenders(&self, size: usize) -> Vec<Box<dyn contexts::Contender>> {
-        let mut all: Vec<Box<dyn contexts::Contender>> = vec![Box::new(contexts::Optimized::new(size))];
+        let mut all: Vec<Box<dyn contexts::Contender>> =
+            vec![Box::new(contexts::Optimized::<Shared>::new(size)), Box::new(contexts::Optimized::<Confined>::new(size))];
         #[cfg(feature = "cpython")]
         all.push(Box::new(contextvars_bench::capi::CPython::new(self.python, size)));
         all.push(Box::new(OverMap::<peers::Imbl>::new(size)));
@@ -132,7 +134,8 @@ impl Bench<'_> {
 
     fn map_contenders(&self, keys: &Keys) -> Vec<Box<dyn maps::Contender>> {
         let mut all = vec![
-            maps::contender::<contextvars_optimized::Hamt<u64>>(keys),
+            maps::contender::<Hamt<u64>>(keys),
+            maps::contender::<Hamt<u64, Confined>>(keys),
             maps::contender::<peers::Imbl>(keys),
             maps::contender::<peers::ImblOrd>(keys),
             maps::contender::<peers::Im>(keys),

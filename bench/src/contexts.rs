@@ -3,9 +3,10 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use contextvars_optimized::{Context, ContextVar, ThreadState, VarId};
+use contextvars_optimized::{Confined, Context, ContextVar, Sharing, ThreadState, VarId};
 
 use crate::peers::Map;
+use crate::results::{OURS, OURS_CONFINED};
 
 /// How many variables are bound in the context.
 pub const SIZES: [usize; 5] = [2, 8, 32, 128, 1024];
@@ -75,24 +76,24 @@ pub fn task_variables<T>(variables: &[T]) -> [&T; 5] {
 }
 
 /// Ours.
-pub struct Optimized {
-    thread: ThreadState<u64>,
-    context: Context<u64>,
-    other: Context<u64>,
-    variables: Vec<ContextVar<u64>>,
-    values: Vec<Arc<u64>>,
+pub struct Optimized<S: Sharing> {
+    thread: ThreadState<u64, S>,
+    context: Context<u64, S>,
+    other: Context<u64, S>,
+    variables: Vec<ContextVar<u64, S>>,
+    values: Vec<S::Value<u64>>,
     cursor: usize,
 }
 
-impl Optimized {
+impl<S: Sharing> Optimized<S> {
     /// A context of so many variables, entered.
     pub fn new(size: usize) -> Self {
-        let (thread, context) = (ThreadState::new(), Context::new());
-        let variables: Vec<_> = (0..size).map(|_| ContextVar::new("v")).collect();
-        let values: Vec<_> = (0..size as u64).map(Arc::new).collect();
+        let (thread, context) = (ThreadState::default(), Context::default());
+        let variables: Vec<_> = (0..size).map(|_| ContextVar::build("v", None, None)).collect();
+        let values: Vec<_> = (0..size as u64).map(S::value).collect();
         assert!(thread.enter(&context).is_ok());
         for (variable, value) in variables.iter().zip(&values) {
-            thread.set_shared(variable, Arc::clone(value));
+            thread.set_shared(variable, value.clone());
         }
         let other = context.copy();
         Self { thread, context, other, variables, values, cursor: 0 }
@@ -104,38 +105,45 @@ impl Optimized {
     }
 }
 
-impl Contender for Optimized {
+/// A get that lends the value.
+#[inline]
+fn look<S: Sharing>(thread: &ThreadState<u64, S>, variable: &ContextVar<u64, S>) {
+    let _ = black_box(thread.with(variable, |value| *value));
+}
+
+impl<S: Sharing> Contender for Optimized<S> {
     fn name(&self) -> String {
-        crate::results::OURS.to_owned()
+        if std::any::TypeId::of::<S>() == std::any::TypeId::of::<Confined>() { OURS_CONFINED } else { OURS }.to_owned()
     }
 
     fn run(&mut self, operation: Operation, repeats: u64) -> bool {
         for _ in 0..repeats {
             match operation {
-                Get | GetShared => drop(black_box(self.thread.find(black_box(&self.variables[0])))),
+                Get => look(&self.thread, black_box(&self.variables[0])),
+                GetShared => drop(black_box(self.thread.find(black_box(&self.variables[0])))),
                 GetInTurn => {
                     let at = self.next();
-                    drop(black_box(self.thread.find(&self.variables[at])));
+                    look(&self.thread, &self.variables[at]);
                 }
                 GetAfterSwitch => {
                     let _ = self.thread.enter(&self.other);
-                    drop(black_box(self.thread.find(black_box(&self.variables[0]))));
+                    look(&self.thread, black_box(&self.variables[0]));
                     let _ = self.thread.exit(&self.other);
                 }
                 Set => {
                     let at = self.next();
-                    drop(black_box(self.thread.set_shared(&self.variables[at], Arc::clone(&self.values[at]))));
+                    drop(black_box(self.thread.set_shared(&self.variables[at], self.values[at].clone())));
                 }
                 SetReset => {
                     let at = self.next();
-                    let token = self.thread.set_shared(&self.variables[at], Arc::clone(&self.values[at]));
+                    let token = self.thread.set_shared(&self.variables[at], self.values[at].clone());
                     let _ = self.thread.reset(&self.variables[at], &token);
                 }
                 FirstSetAfterCopy => {
                     let at = self.next();
                     let task = self.context.copy();
                     let _ = self.thread.enter(&task);
-                    drop(black_box(self.thread.set_shared(&self.variables[at], Arc::clone(&self.values[at]))));
+                    drop(black_box(self.thread.set_shared(&self.variables[at], self.values[at].clone())));
                     let _ = self.thread.exit(&task);
                 }
                 CopyDrop => drop(black_box(self.context.copy())),
@@ -148,12 +156,12 @@ impl Contender for Optimized {
                     let value = &self.values[0];
                     let task = self.context.copy();
                     let _ = self.thread.enter(&task);
-                    let token = self.thread.set_shared(variables[0], Arc::clone(value));
-                    self.thread.set_shared(variables[1], Arc::clone(value));
-                    self.thread.set_shared(variables[2], Arc::clone(value));
+                    let token = self.thread.set_shared(variables[0], value.clone());
+                    self.thread.set_shared(variables[1], value.clone());
+                    self.thread.set_shared(variables[2], value.clone());
                     for _ in 0..4 {
                         for variable in variables {
-                            drop(black_box(self.thread.find(variable)));
+                            look(&self.thread, variable);
                         }
                     }
                     let _ = self.thread.reset(variables[0], &token);

@@ -14,15 +14,22 @@ pub struct Effort {
     pub batch: Duration,
 }
 
-/// How often the work must be repeated to fill a batch; warms it up, too.
-fn calibrate(work: &mut Work<'_>, batch: Duration) -> u64 {
+/// What takes longer than this, once, is timed once.
+const LONG: Duration = Duration::from_millis(30);
+
+/// How often the work must be repeated to fill a batch, or how long it takes once if that is long;
+/// warms it up, too.
+fn calibrate(work: &mut Work<'_>, batch: Duration) -> Result<u64, Duration> {
     let mut repeats = 1;
     loop {
         let started = Instant::now();
         work(repeats);
         let elapsed = started.elapsed();
+        if repeats == 1 && elapsed >= LONG {
+            return Err(elapsed);
+        }
         if elapsed >= batch / 2 || repeats > 1 << 30 {
-            return repeats;
+            return Ok(repeats);
         }
         repeats *= 2;
     }
@@ -34,6 +41,7 @@ pub fn medians(contenders: &mut [Work<'_>], effort: Effort) -> Vec<f64> {
     let mut samples = vec![Vec::with_capacity(effort.rounds); contenders.len()];
     for _ in 0..effort.rounds {
         for ((work, &repeats), samples) in contenders.iter_mut().zip(&repeats).zip(&mut samples) {
+            let Ok(repeats) = repeats else { continue };
             let started = Instant::now();
             work(repeats);
             samples.push(started.elapsed().as_secs_f64() * 1e9 / repeats as f64);
@@ -41,9 +49,10 @@ pub fn medians(contenders: &mut [Work<'_>], effort: Effort) -> Vec<f64> {
     }
     samples
         .into_iter()
-        .map(|mut samples| {
+        .zip(repeats)
+        .map(|(mut samples, repeats)| {
             samples.sort_by(f64::total_cmp);
-            samples[samples.len() / 2]
+            repeats.map_or_else(|once| once.as_secs_f64() * 1e9, |_| samples[samples.len() / 2])
         })
         .collect()
 }

@@ -5,7 +5,9 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use contextvars_optimized::{Hamt, VarId};
+use contextvars_optimized::{Hamt, Sharing, VarId};
+
+use crate::results::{OURS, OURS_CONFINED};
 
 /// A map from variables to counted values.
 pub trait Map: Clone + 'static {
@@ -54,11 +56,14 @@ impl Hasher for VariableHasher {
 
 type Build = BuildHasherDefault<VariableHasher>;
 
-impl Map for Hamt<u64> {
-    const NAME: &'static str = crate::results::OURS;
-    type Value = Arc<u64>;
+impl<S: Sharing> Map for Hamt<u64, S>
+where
+    S::Value<u64>: From<u64>,
+{
+    const NAME: &'static str = if !S::ATOMIC { OURS_CONFINED } else { OURS };
+    type Value = S::Value<u64>;
     fn empty() -> Self {
-        Self::new()
+        Self::default()
     }
     fn insert(&mut self, key: VarId, value: Self::Value) {
         self.assoc(key, value);
@@ -70,10 +75,10 @@ impl Map for Hamt<u64> {
         self.find(key)
     }
     fn sum(&self) -> u64 {
-        self.iter().map(|(_, value)| *value).sum()
+        self.bindings().map(|(_, value)| **value).sum()
     }
     fn equal(&self, other: &Self) -> bool {
-        self.ptr_eq(other)
+        self == other
     }
 }
 

@@ -48,7 +48,7 @@ pub fn run() -> Vec<Figure> {
         let (thread, copy) = (ThreadState::new(), context.copy());
         assert!(thread.enter(&copy).is_ok());
         for at in 0..REPEATS as usize {
-            black_box(thread.find(&variables[at % SIZE]));
+            let _ = black_box(thread.with(&variables[at % SIZE], |value| *value));
         }
         assert!(thread.exit(&copy).is_ok());
     };

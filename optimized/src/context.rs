@@ -1,39 +1,17 @@
 //! Contexts: mutable cells that hold a persistent map.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::error::{EnterError, ExitError};
-use crate::hamt::{Hamt, HamtIter};
+use crate::raw::{ContextCell, Counted, Hamt, HamtIter, WeakCounted};
+use crate::sharing::{Shared, Sharing};
 use crate::variable::{ContextVar, VarId};
 
-struct State<V> {
-    vars: Hamt<V>,
-    /// What was current before; owned while the context is entered.
-    previous: Option<Context<V>>,
-    entered: bool,
-}
-
-struct Inner<V> {
-    // INVARIANT: no user code runs while this is locked: values are only counted, and those that go
-    // are handed out of the locked region before they are dropped.
-    state: Mutex<State<V>>,
-}
-
-impl<V> Inner<V> {
-    /// A poisoned lock has whole content: nothing that can panic runs under it.
-    fn lock(&self) -> MutexGuard<'_, State<V>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<V> Drop for Inner<V> {
+impl<V, S: Sharing> Drop for ContextCell<V, S> {
     // Chains of previous contexts can be of any length, so that they are taken apart in a loop.
     fn drop(&mut self) {
-        let mut next = self.state.get_mut().unwrap_or_else(PoisonError::into_inner).previous.take();
+        let mut next = self.previous_mut().take();
         while let Some(context) = next {
-            next = Arc::into_inner(context.inner)
-                .and_then(|mut inner| inner.state.get_mut().unwrap_or_else(PoisonError::into_inner).previous.take());
+            next = context.cell.into_inner().and_then(|mut cell| cell.previous_mut().take());
         }
     }
 }
@@ -42,53 +20,65 @@ impl<V> Drop for Inner<V> {
 ///
 /// Any thread may read it, whether it is entered or not; it is written only through the thread state
 /// whose current context it is.
-pub struct Context<V> {
-    inner: Arc<Inner<V>>,
+pub struct Context<V, S: Sharing = Shared> {
+    /// Claimed while it is entered; marked if it was made as a base, which several thread states can
+    /// have current at once.
+    pub(crate) cell: Counted<ContextCell<V, S>, S>,
 }
 
 impl<V> Context<V> {
-    /// An empty context (CONTEXT-1, `PyContext_New`).
+    /// An empty context (CONTEXT-1, `PyContext_New`). [`Context::default`] makes a confined one, too.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(Hamt::new())
+        Self::default()
+    }
+}
+
+impl<V, S: Sharing> Context<V, S> {
+    fn of(vars: Hamt<V, S>, is_base: bool) -> Self {
+        Self { cell: Counted::new(ContextCell::new(vars), is_base) }
     }
 
-    fn of(vars: Hamt<V>) -> Self {
-        Self { inner: Arc::new(Inner { state: Mutex::new(State { vars, previous: None, entered: false }) }) }
+    /// The empty context of a thread that needs one (SET-2).
+    pub(crate) fn base() -> Self {
+        Self::of(Hamt::default(), true)
     }
 
-    fn vars(&self) -> Hamt<V> {
-        self.inner.lock().vars.clone()
+    /// The bindings as they are now, as a map of their own. Constant time.
+    #[must_use]
+    pub fn vars(&self) -> Hamt<V, S> {
+        self.cell.locked(|vars| vars.clone())
     }
 
     /// Another context with the same bindings, not entered (COPY-1, `PyContext_Copy`). Constant time.
     #[must_use]
+    #[inline]
     pub fn copy(&self) -> Self {
-        Self::of(self.vars())
+        Self::of(self.vars(), false)
     }
 
     /// Whether both are the same context, not merely equal.
     #[must_use]
     pub fn ptr_eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        self.cell.ptr_eq(&other.cell)
     }
 
     /// The value bound to a variable; its default is never used (MAP-4, MAP-7).
     #[must_use]
-    pub fn get(&self, variable: &ContextVar<V>) -> Option<Arc<V>> {
-        self.inner.lock().vars.find(variable.id()).cloned()
+    pub fn get(&self, variable: &ContextVar<V, S>) -> Option<S::Value<V>> {
+        self.cell.locked(|vars| vars.find(variable.id()).cloned())
     }
 
     /// Whether a variable is bound (MAP-3).
     #[must_use]
-    pub fn contains(&self, variable: &ContextVar<V>) -> bool {
-        self.inner.lock().vars.find(variable.id()).is_some()
+    pub fn contains(&self, variable: &ContextVar<V, S>) -> bool {
+        self.cell.locked(|vars| vars.find(variable.id()).is_some())
     }
 
     /// How many variables are bound (MAP-8). Constant time.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.lock().vars.len()
+        self.cell.locked(|vars| vars.len())
     }
 
     /// Whether no variable is bound. Constant time.
@@ -100,142 +90,91 @@ impl<V> Context<V> {
     /// Whether some thread state has the context entered. Constant time.
     #[must_use]
     pub fn is_entered(&self) -> bool {
-        self.inner.lock().entered
+        self.cell.is_claimed()
     }
 
     /// The bindings as they are now, in CPython's order (ITER-5, ORDER-1). Constant time to make.
     #[must_use]
-    pub fn iter(&self) -> Iter<V> {
+    pub fn iter(&self) -> Iter<V, S> {
         let vars = self.vars();
         Iter { bindings: vars.iter(), vars }
     }
 
     /// Compares as CPython does (EQ-1 to EQ-6, `_PyHamt_Eq`): the same map is equal; maps of
-    /// different sizes are not; else `equal` is asked for each pair of values, in this context's
-    /// order, until it denies or fails. No lock is held meanwhile.
+    /// different sizes are not; else `equal` is asked for each pair of values that are not one value,
+    /// in this context's order, until it denies or fails. No lock is held meanwhile. Time proportional
+    /// to the difference where one context was made from the other.
     ///
     /// # Errors
     ///
     /// The first error of `equal`.
-    pub fn try_eq_by<E>(&self, other: &Self, mut equal: impl FnMut(&Arc<V>, &Arc<V>) -> Result<bool, E>) -> Result<bool, E> {
-        let (left, right) = (self.vars(), other.vars());
-        if left.ptr_eq(&right) {
-            return Ok(true);
-        }
-        if left.len() != right.len() {
-            return Ok(false);
-        }
-        for (key, value) in left.iter() {
-            match right.find(key) {
-                Some(other) if equal(&value, other)? => {}
-                _ => return Ok(false),
-            }
-        }
-        Ok(true)
+    pub fn try_eq_by<E>(&self, other: &Self, equal: impl FnMut(&S::Value<V>, &S::Value<V>) -> Result<bool, E>) -> Result<bool, E> {
+        self.vars().try_eq_by(&other.vars(), equal)
     }
 
     /// A reference that does not keep the context alive (CONTEXT-5).
     #[must_use]
-    pub fn downgrade(&self) -> WeakContext<V> {
-        WeakContext { inner: Arc::downgrade(&self.inner) }
-    }
-
-    /// Binds a variable, and answers the value before for the caller to drop.
-    pub(crate) fn assoc(&self, key: VarId, value: Arc<V>) -> Option<Arc<V>> {
-        self.inner.lock().vars.assoc(key, value)
-    }
-
-    /// Unbinds a variable, and answers its value for the caller to drop.
-    pub(crate) fn without(&self, key: VarId) -> Option<Arc<V>> {
-        self.inner.lock().vars.without(key)
-    }
-
-    pub(crate) fn find(&self, key: VarId) -> Option<Arc<V>> {
-        self.inner.lock().vars.find(key).cloned()
-    }
-
-    /// Marks the context as entered over `previous` (ENTER-1, ENTER-3).
-    pub(crate) fn enter_over(&self, previous: Option<&Self>) -> Result<(), EnterError> {
-        let mut state = self.inner.lock();
-        if state.entered {
-            return Err(EnterError);
-        }
-        state.entered = true;
-        state.previous = previous.cloned();
-        Ok(())
-    }
-
-    /// Marks the context as not entered and answers what was current before (EXIT-1, EXIT-3, EXIT-4).
-    pub(crate) fn exit_from(&self, current: Option<&Self>) -> Result<Option<Self>, ExitError> {
-        let mut state = self.inner.lock();
-        if !state.entered {
-            return Err(ExitError::NotEntered);
-        }
-        if !current.is_some_and(|current| current.ptr_eq(self)) {
-            return Err(ExitError::NotCurrent);
-        }
-        state.entered = false;
-        Ok(state.previous.take())
+    pub fn downgrade(&self) -> WeakContext<V, S> {
+        WeakContext { cell: self.cell.downgrade() }
     }
 }
 
-impl<V> Default for Context<V> {
+impl<V, S: Sharing> Default for Context<V, S> {
     fn default() -> Self {
-        Self::new()
+        Self::of(Hamt::default(), false)
     }
 }
 
-impl<V> Clone for Context<V> {
+impl<V, S: Sharing> Clone for Context<V, S> {
+    #[inline]
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { cell: self.cell.clone() }
     }
 }
 
 /// Identical values are equal without being asked (EQ-4).
-impl<V: PartialEq> PartialEq for Context<V> {
+impl<V: PartialEq, S: Sharing> PartialEq for Context<V, S> {
     fn eq(&self, other: &Self) -> bool {
-        let equal = |left: &Arc<V>, right: &Arc<V>| Ok::<_, std::convert::Infallible>(Arc::ptr_eq(left, right) || left == right);
-        let Ok(equal) = self.try_eq_by(other, equal);
-        equal
+        self.vars() == other.vars()
     }
 }
 
-impl<V> fmt::Debug for Context<V> {
+impl<V, S: Sharing> fmt::Debug for Context<V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<Context object at {:p}>", Arc::as_ptr(&self.inner))
+        write!(f, "<Context object at {:p}>", self.cell.as_ptr())
     }
 }
 
-impl<V> IntoIterator for &Context<V> {
-    type Item = (VarId, Arc<V>);
-    type IntoIter = Iter<V>;
+impl<V, S: Sharing> IntoIterator for &Context<V, S> {
+    type Item = (VarId, S::Value<V>);
+    type IntoIter = Iter<V, S>;
 
-    fn into_iter(self) -> Iter<V> {
+    fn into_iter(self) -> Iter<V, S> {
         self.iter()
     }
 }
 
 /// A reference to a context that does not keep it alive.
-pub struct WeakContext<V> {
-    inner: Weak<Inner<V>>,
+pub struct WeakContext<V, S: Sharing = Shared> {
+    cell: WeakCounted<ContextCell<V, S>, S>,
 }
 
-impl<V> WeakContext<V> {
+impl<V, S: Sharing> WeakContext<V, S> {
     /// The context, while anything else holds it.
     #[must_use]
-    pub fn upgrade(&self) -> Option<Context<V>> {
-        self.inner.upgrade().map(|inner| Context { inner })
+    pub fn upgrade(&self) -> Option<Context<V, S>> {
+        self.cell.upgrade().map(|cell| Context { cell })
     }
 }
 
 /// An iterator over the bindings that a context had when it was made (ITER-5).
-pub struct Iter<V> {
+pub struct Iter<V, S: Sharing = Shared> {
     // Held to the end, as CPython does: what the map binds goes when the iterator does (FINAL-1).
-    vars: Hamt<V>,
-    bindings: HamtIter<V>,
+    vars: Hamt<V, S>,
+    bindings: HamtIter<V, S>,
 }
 
-impl<V> Iter<V> {
+impl<V, S: Sharing> Iter<V, S> {
     /// The size of the whole map, however much has been taken (ITER-6, Python's `len(it)`).
     #[must_use]
     pub fn map_len(&self) -> usize {
@@ -243,9 +182,10 @@ impl<V> Iter<V> {
     }
 }
 
-impl<V> Iterator for Iter<V> {
-    type Item = (VarId, Arc<V>);
+impl<V, S: Sharing> Iterator for Iter<V, S> {
+    type Item = (VarId, S::Value<V>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.bindings.next()
     }

@@ -1,10 +1,10 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
-mod cache;
 mod context;
 mod error;
-mod hamt;
+mod raw;
+mod sharing;
 mod thread_state;
 mod token;
 mod variable;
@@ -12,7 +12,8 @@ mod watchers;
 
 pub use context::{Context, Iter, WeakContext};
 pub use error::{EnterError, ExitError, LookupError, ResetError, RunError, WatcherError};
-pub use hamt::{Hamt, HamtIter};
+pub use raw::{Bindings, Hamt, HamtIter};
+pub use sharing::{Confined, Shared, Sharing};
 pub use thread_state::ThreadState;
 pub use token::Token;
 pub use variable::{ContextVar, VarId, fold_hash};

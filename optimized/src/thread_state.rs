@@ -1,12 +1,12 @@
 //! The thread state: the current context, its version, and the operations on variables.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use crate::cache::Cache;
 use crate::context::Context;
 use crate::error::{EnterError, ExitError, LookupError, ResetError, RunError};
+use crate::raw::Current;
+use crate::sharing::{Shared, Sharing};
 use crate::token::Token;
 use crate::variable::ContextVar;
 use crate::watchers::Watchers;
@@ -15,24 +15,26 @@ use crate::watchers::Watchers;
 /// back into it from `Drop`: no borrow is out and no update half done when a value goes.
 ///
 /// Dropping it leaves contexts that are entered on it entered for ever (THREAD-5).
-pub struct ThreadState<V> {
-    current: RefCell<Option<Context<V>>>,
+pub struct ThreadState<V, S: Sharing = Shared> {
+    current: Current<V, S>,
     context_ver: Cell<u64>,
-    cache: Cache<V>,
-    watchers: Rc<Watchers<V>>,
+    watchers: Rc<Watchers<V, S>>,
 }
 
 impl<V> ThreadState<V> {
-    /// A thread without a current context (THREAD-1).
+    /// A thread without a current context (THREAD-1). [`ThreadState::default`] makes a confined one,
+    /// too.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_watchers(Rc::default())
+        Self::default()
     }
+}
 
+impl<V, S: Sharing> ThreadState<V, S> {
     /// A thread without a current context that tells its switches to shared watchers.
     #[must_use]
-    pub fn with_watchers(watchers: Rc<Watchers<V>>) -> Self {
-        Self { current: RefCell::new(None), context_ver: Cell::new(1), cache: Cache::new(), watchers }
+    pub fn with_watchers(watchers: Rc<Watchers<V, S>>) -> Self {
+        Self { current: Current::new(), context_ver: Cell::new(1), watchers }
     }
 
     /// The number of enters and exits, from 1, modulo 2^64 (VER-1, VER-3).
@@ -41,41 +43,51 @@ impl<V> ThreadState<V> {
         self.context_ver.get()
     }
 
-    /// Overwrites the version, so that its wrap-around can be reached; the cache is emptied.
+    /// Overwrites the version, so that its wrap-around can be reached.
     pub fn set_context_ver(&self, context_ver: u64) {
         self.context_ver.set(context_ver);
-        self.cache.clear();
     }
 
     /// The current context; absent before anything needed one.
     #[must_use]
-    pub fn current(&self) -> Option<Context<V>> {
-        self.current.borrow().clone()
+    pub fn current(&self) -> Option<Context<V, S>> {
+        self.current.get()
     }
 
     /// The current context, made where there is none: no version changes, no watcher is called
     /// (SET-2, `context_get`).
     #[must_use]
-    pub fn current_or_base(&self) -> Context<V> {
-        self.current.borrow_mut().get_or_insert_with(Context::new).clone()
+    pub fn current_or_base(&self) -> Context<V, S> {
+        self.current.with_context(Context::clone)
     }
 
     /// A copy of the current context (COPY-2, COPY-3, `PyContext_CopyCurrent`). Constant time.
     #[must_use]
-    pub fn copy_context(&self) -> Context<V> {
-        self.current_or_base().copy()
+    #[inline]
+    pub fn copy_context(&self) -> Context<V, S> {
+        self.current.with_context(Context::copy)
+    }
+
+    /// Calls a function with the value in the current context, else with the variable's default
+    /// (GET-1, GET-3), which is lent: nothing is counted. The function may do whatever it likes,
+    /// also bind the variable anew.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`] where there is neither (GET-4); the function is not called then.
+    #[inline]
+    pub fn with<R>(&self, variable: &ContextVar<V, S>, function: impl FnOnce(&V) -> R) -> Result<R, LookupError> {
+        self.current.with(variable.id(), |value| {
+            let value = value.or_else(|| variable.default().map(|default| &**default));
+            value.map(function).ok_or(LookupError)
+        })
     }
 
     /// The value in the current context (GET-1, GET-5, `PyContextVar_Get`), without any default.
     #[must_use]
-    pub fn find(&self, variable: &ContextVar<V>) -> Option<Arc<V>> {
-        let (key, context_ver) = (variable.id(), self.context_ver.get());
-        if let Some(value) = self.cache.find(key, context_ver) {
-            return Some(value);
-        }
-        let value = self.current.borrow().as_ref()?.find(key)?;
-        self.cache.fill(key, context_ver, Arc::clone(&value));
-        Some(value)
+    #[inline]
+    pub fn find(&self, variable: &ContextVar<V, S>) -> Option<S::Value<V>> {
+        self.current.find(variable.id())
     }
 
     /// The value in the current context, else the variable's default (GET-1, GET-3).
@@ -83,28 +95,27 @@ impl<V> ThreadState<V> {
     /// # Errors
     ///
     /// [`LookupError`] where there is neither (GET-4).
-    pub fn get(&self, variable: &ContextVar<V>) -> Result<Arc<V>, LookupError> {
+    pub fn get(&self, variable: &ContextVar<V, S>) -> Result<S::Value<V>, LookupError> {
         self.find(variable).or_else(|| variable.default().cloned()).ok_or(LookupError)
     }
 
     /// The value in the current context, else the default given (GET-1, GET-2).
     #[must_use]
-    pub fn get_or(&self, variable: &ContextVar<V>, default: Arc<V>) -> Arc<V> {
+    pub fn get_or(&self, variable: &ContextVar<V, S>, default: S::Value<V>) -> S::Value<V> {
         self.find(variable).unwrap_or(default)
     }
 
     /// Binds a variable in the current context (SET-1 to SET-4, `PyContextVar_Set`).
-    pub fn set(&self, variable: &ContextVar<V>, value: V) -> Token<V> {
-        self.set_shared(variable, Arc::new(value))
+    #[inline]
+    pub fn set(&self, variable: &ContextVar<V, S>, value: V) -> Token<V, S> {
+        self.set_shared(variable, S::value(value))
     }
 
     /// Binds a variable to a value that is shared already.
-    pub fn set_shared(&self, variable: &ContextVar<V>, value: Arc<V>) -> Token<V> {
-        let context = self.current_or_base();
-        let old = context.assoc(variable.id(), Arc::clone(&value));
-        let token = Token::new(context, variable.clone(), old);
-        self.cache.fill(variable.id(), self.context_ver.get(), value);
-        token
+    #[inline]
+    pub fn set_shared(&self, variable: &ContextVar<V, S>, value: S::Value<V>) -> Token<V, S> {
+        let (context, old) = self.current.assoc(variable.id(), value);
+        Token::new(context, variable.clone(), old)
     }
 
     /// Undoes a set (RESET-2 to RESET-9, `PyContextVar_Reset`). A refused reset leaves the token
@@ -113,32 +124,22 @@ impl<V> ThreadState<V> {
     /// # Errors
     ///
     /// [`ResetError`], in the order of its variants.
-    pub fn reset(&self, variable: &ContextVar<V>, token: &Token<V>) -> Result<(), ResetError> {
+    pub fn reset(&self, variable: &ContextVar<V, S>, token: &Token<V, S>) -> Result<(), ResetError> {
         if token.is_used() {
             return Err(ResetError::Used);
         }
         if token.var() != variable {
             return Err(ResetError::DifferentVariable);
         }
-        let context = self.current_or_base();
-        if !context.ptr_eq(token.context()) {
+        if !self.current.with_context(|context| context.ptr_eq(token.context())) {
             return Err(ResetError::DifferentContext);
         }
         if !token.take() {
             return Err(ResetError::Used);
         }
-        let key = variable.id();
         let replaced = match token.old_value() {
-            Some(value) => {
-                let replaced = context.assoc(key, Arc::clone(value));
-                self.cache.fill(key, self.context_ver.get(), Arc::clone(value));
-                replaced
-            }
-            None => {
-                let removed = context.without(key);
-                self.cache.forget(key);
-                removed
-            }
+            Some(value) => self.current.assoc(variable.id(), value.clone()).1,
+            None => self.current.without(variable.id()),
         };
         drop(replaced);
         Ok(())
@@ -149,10 +150,10 @@ impl<V> ThreadState<V> {
     /// # Errors
     ///
     /// [`EnterError`] where any thread state has it entered (ENTER-3).
-    pub fn enter(&self, context: &Context<V>) -> Result<(), EnterError> {
-        let previous = self.current();
-        context.enter_over(previous.as_ref())?;
-        self.switch(Some(context.clone()));
+    #[inline]
+    pub fn enter(&self, context: &Context<V, S>) -> Result<(), EnterError> {
+        self.current.enter(context).ok_or(EnterError)?;
+        self.tell_switch();
         Ok(())
     }
 
@@ -161,19 +162,22 @@ impl<V> ThreadState<V> {
     /// # Errors
     ///
     /// [`ExitError`], in the order of its variants.
-    pub fn exit(&self, context: &Context<V>) -> Result<(), ExitError> {
-        let current = self.current();
-        let previous = context.exit_from(current.as_ref())?;
-        self.switch(previous);
+    #[inline]
+    pub fn exit(&self, context: &Context<V, S>) -> Result<(), ExitError> {
+        if !context.is_entered() {
+            return Err(ExitError::NotEntered);
+        }
+        self.current.exit(context).ok_or(ExitError::NotCurrent)?;
+        self.tell_switch();
         Ok(())
     }
 
-    fn switch(&self, current: Option<Context<V>>) {
+    #[inline]
+    fn tell_switch(&self) {
         self.context_ver.set(self.context_ver.get().wrapping_add(1));
-        let left = self.current.replace(current);
-        self.cache.clear();
-        drop(left);
-        self.watchers.tell(self.current().as_ref());
+        if !self.watchers.is_empty() {
+            self.watchers.tell(self.current().as_ref());
+        }
     }
 
     /// Calls a function in a context (RUN-1 to RUN-8, `context_run`); a panic leaves after the exit.
@@ -182,9 +186,9 @@ impl<V> ThreadState<V> {
     ///
     /// [`RunError::Enter`] where the context is entered, [`RunError::Exit`] where the function left
     /// another context current or exited this one: its result is lost then, as in CPython.
-    pub fn run<R>(&self, context: &Context<V>, function: impl FnOnce() -> R) -> Result<R, RunError> {
-        struct Leave<'a, V>(&'a ThreadState<V>, Option<&'a Context<V>>);
-        impl<V> Drop for Leave<'_, V> {
+    pub fn run<R>(&self, context: &Context<V, S>, function: impl FnOnce() -> R) -> Result<R, RunError> {
+        struct Leave<'a, V, S: Sharing>(&'a ThreadState<V, S>, Option<&'a Context<V, S>>);
+        impl<V, S: Sharing> Drop for Leave<'_, V, S> {
             fn drop(&mut self) {
                 if let Some(context) = self.1 {
                     // The function panicked: that is what the caller hears of.
@@ -201,8 +205,8 @@ impl<V> ThreadState<V> {
     }
 }
 
-impl<V> Default for ThreadState<V> {
+impl<V, S: Sharing> Default for ThreadState<V, S> {
     fn default() -> Self {
-        Self::new()
+        Self::with_watchers(Rc::default())
     }
 }

@@ -1,77 +1,79 @@
 //! Tokens: what `set` answers and `reset` takes.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::context::Context;
+use crate::raw::Counted;
+use crate::sharing::{Shared, Sharing, Word};
 use crate::variable::ContextVar;
 
-struct Inner<V> {
-    context: Context<V>,
-    variable: ContextVar<V>,
-    old_value: Option<Arc<V>>,
-    used: AtomicBool,
+struct Inner<V, S: Sharing> {
+    context: Context<V, S>,
+    variable: ContextVar<V, S>,
+    old_value: Option<S::Value<V>>,
+    /// 1 once a reset has taken the token.
+    used: S::Word,
 }
 
 /// What `set` answers (CPython's `PyContextToken`): it keeps its context alive (TOKEN-13), and works
 /// once (RESET-2). Clones are the same token.
-pub struct Token<V> {
-    inner: Arc<Inner<V>>,
+pub struct Token<V, S: Sharing = Shared> {
+    inner: Counted<Inner<V, S>, S>,
 }
 
-impl<V> Token<V> {
-    pub(crate) fn new(context: Context<V>, variable: ContextVar<V>, old_value: Option<Arc<V>>) -> Self {
-        Self { inner: Arc::new(Inner { context, variable, old_value, used: AtomicBool::new(false) }) }
+impl<V, S: Sharing> Token<V, S> {
+    #[inline]
+    pub(crate) fn new(context: Context<V, S>, variable: ContextVar<V, S>, old_value: Option<S::Value<V>>) -> Self {
+        Self { inner: Counted::new(Inner { context, variable, old_value, used: S::Word::new(0) }, false) }
     }
 
     /// The variable that was set (TOKEN-1).
     #[must_use]
-    pub fn var(&self) -> &ContextVar<V> {
+    pub fn var(&self) -> &ContextVar<V, S> {
         &self.inner.variable
     }
 
     /// The value before the set; absent where there was none (TOKEN-2, TOKEN-3).
     #[must_use]
-    pub fn old_value(&self) -> Option<&Arc<V>> {
+    pub fn old_value(&self) -> Option<&S::Value<V>> {
         self.inner.old_value.as_ref()
     }
 
     /// The context in which the variable was set.
     #[must_use]
-    pub fn context(&self) -> &Context<V> {
+    pub fn context(&self) -> &Context<V, S> {
         &self.inner.context
     }
 
     /// Whether a reset has taken the token.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        self.inner.used.load(Ordering::Acquire)
+        self.inner.used.get() != 0
     }
 
     /// Takes the token; false where it was taken before. One of several threads wins.
     pub(crate) fn take(&self) -> bool {
-        !self.inner.used.swap(true, Ordering::AcqRel)
+        self.inner.used.replace(0, 1).is_ok()
     }
 }
 
-impl<V> Clone for Token<V> {
+impl<V, S: Sharing> Clone for Token<V, S> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { inner: self.inner.clone() }
     }
 }
 
-impl<V> PartialEq for Token<V> {
+impl<V, S: Sharing> PartialEq for Token<V, S> {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        self.inner.ptr_eq(&other.inner)
     }
 }
 
-impl<V> Eq for Token<V> {}
+impl<V, S: Sharing> Eq for Token<V, S> {}
 
-impl<V: fmt::Debug> fmt::Debug for Token<V> {
+impl<V: fmt::Debug, S: Sharing> fmt::Debug for Token<V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let used = if self.is_used() { " used" } else { "" };
-        write!(f, "<Token{used} var={:?} at {:p}>", self.var(), Arc::as_ptr(&self.inner))
+        write!(f, "<Token{used} var={:?} at {:p}>", self.var(), self.inner.as_ptr())
     }
 }

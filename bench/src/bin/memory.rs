@@ -13,7 +13,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 /// So many of a thing are weighed together, so that what is kept for reuse does not show.
-const MANY: usize = 64;
+const MANY: usize = 2048;
 
 fn live() -> f64 {
     let stats = ALLOCATOR.stats();
@@ -45,7 +45,7 @@ impl Scale {
             }
             map
         };
-        let many = if size > 4096 { 1 } else { MANY };
+        let many = if size > 512 { 1 } else { MANY };
         let bytes = if many == 1 {
             let before = live();
             let map = build();

@@ -1,0 +1,348 @@
+//! The cells that change: a context's map, and a thread state's current context.
+
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
+
+use super::map::{Gone, Hamt};
+use crate::context::Context;
+use crate::sharing::{Shared, Sharing, Word};
+use crate::variable::VarId;
+
+/// After so many turns a waiting thread lets others run.
+const TURNS: u32 = 64;
+
+/// What a context consists of.
+pub(crate) struct ContextCell<V, S: Sharing> {
+    /// 1 while somebody writes the map, or while another thread than the owner reads it.
+    lock: S::Word,
+    // INVARIANT 8: written only under the lock, and only through a thread state whose current context
+    // this is. A context that was not made as a base is current in one thread state at most: the one
+    // that claimed it. So that one may read it without the lock.
+    vars: UnsafeCell<Hamt<V, S>>,
+    // INVARIANT 9: touched only by the thread state that claimed the context, or by who drops it; of a
+    // context that was made as a base, which several thread states can leave, under the lock.
+    previous: UnsafeCell<Previous<V, S>>,
+}
+
+/// What was current before a context was entered.
+struct Previous<V, S: Sharing> {
+    context: Option<Context<V, S>>,
+    stamp: u64,
+}
+
+// SAFETY: INVARIANTS 8 and 9; locks and claims are atomic.
+unsafe impl<V: Send + Sync> Sync for ContextCell<V, Shared> {}
+
+struct Unlock<'a, W: Word>(&'a W);
+
+impl<W: Word> Drop for Unlock<'_, W> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
+}
+
+impl<V, S: Sharing> ContextCell<V, S> {
+    pub(crate) fn new(vars: Hamt<V, S>) -> Self {
+        Self { lock: S::Word::new(0), vars: UnsafeCell::new(vars), previous: UnsafeCell::new(Previous { context: None, stamp: 0 }) }
+    }
+
+    /// Takes the lock. Nobody who holds it runs user code: no value is dropped or asked for equality.
+    #[inline]
+    fn lock(&self) -> Option<Unlock<'_, S::Word>> {
+        // One thread alone needs none, since it does not come back while it works.
+        if !S::ATOMIC {
+            return None;
+        }
+        if self.lock.replace(0, 1).is_err() {
+            self.wait();
+        }
+        Some(Unlock(&self.lock))
+    }
+
+    /// Works on the map under the lock. The function runs no user code.
+    #[inline]
+    pub(crate) fn locked<R>(&self, function: impl FnOnce(&mut Hamt<V, S>) -> R) -> R {
+        let _unlock = self.lock();
+        // SAFETY: the lock is held.
+        function(unsafe { &mut *self.vars.get() })
+    }
+
+    #[cold]
+    fn wait(&self) {
+        let mut turns = 0;
+        while self.lock.get() != 0 || self.lock.replace(0, 1).is_err() {
+            turns += 1;
+            if turns < TURNS { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+    }
+
+    pub(crate) fn previous_mut(&mut self) -> &mut Option<Context<V, S>> {
+        &mut self.previous.get_mut().context
+    }
+}
+
+/// The current context of a thread state, and what is lent of it.
+pub(crate) struct Current<V, S: Sharing> {
+    // INVARIANT 10: no reference to this outlives a call of a method here, nor does user code run
+    // while there is one.
+    context: UnsafeCell<Option<Context<V, S>>>,
+    // INVARIANT 11: leads to the loans of the running calls of `with`, innermost first. Calls nest, so
+    // that each takes its own loan off when it ends, and all of the list lives.
+    loans: Cell<*const Loan<V, S>>,
+    /// Which entering the current context is in: no two of them have the same stamp, and what was
+    /// current before gets its own back. Zero where there is no context, or one that was made as a
+    /// base, which others may write.
+    stamp: Cell<u64>,
+    last_stamp: Cell<u64>,
+    /// What was found or bound last, by the serial of the variable.
+    // INVARIANT 12: a value whose stamp is the current one is bound to that variable in the current
+    // context, whose map counts it: every write goes through here.
+    found: UnsafeCell<[Found<V, S>; FOUND]>,
+}
+
+/// How many variables a thread state remembers; consecutive ones do not get into each other's way.
+const FOUND: usize = 64;
+
+struct Found<V, S: Sharing> {
+    serial: u64,
+    stamp: u64,
+    /// Not counted.
+    value: MaybeUninit<S::Value<V>>,
+}
+
+/// A value that a running call of [`Current::with`] lends.
+struct Loan<V, S: Sharing> {
+    /// The stamp of the context whose map counts the value.
+    stamp: u64,
+    /// The map as it was, once the context is written or left.
+    kept: Cell<Option<Hamt<V, S>>>,
+    below: *const Self,
+}
+
+/// Takes the innermost loan off.
+struct Lent<'a, V, S: Sharing> {
+    current: &'a Current<V, S>,
+    below: *const Loan<V, S>,
+}
+
+impl<V, S: Sharing> Drop for Lent<'_, V, S> {
+    #[inline]
+    fn drop(&mut self) {
+        // What the loan keeps goes with it, after this.
+        self.current.loans.set(self.below);
+    }
+}
+
+impl<V, S: Sharing> Current<V, S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            context: UnsafeCell::new(None),
+            loans: Cell::new(std::ptr::null()),
+            stamp: Cell::new(0),
+            last_stamp: Cell::new(0),
+            // No variable has the serial zero.
+            found: UnsafeCell::new([const { Found { serial: 0, stamp: 0, value: MaybeUninit::uninit() } }; FOUND]),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<Context<V, S>> {
+        // SAFETY: INVARIANT 10.
+        unsafe { (*self.context.get()).clone() }
+    }
+
+    /// Claims a context and makes it current over the one before; none where it is claimed.
+    #[inline]
+    pub(crate) fn enter(&self, context: &Context<V, S>) -> Option<()> {
+        let _unlock = if context.cell.is_marked() { context.cell.lock() } else { None };
+        let claimed = context.cell.claim()?;
+        // SAFETY: INVARIANTS 9 and 10; what was not claimed has nothing before it that could go.
+        unsafe {
+            let before = &mut *context.cell.previous.get();
+            debug_assert!(before.context.is_none(), "what is not entered has nothing before it");
+            std::ptr::write(&raw mut before.context, (*self.context.get()).replace(Context { cell: claimed }));
+            before.stamp = self.stamp.get();
+        }
+        self.last_stamp.set(self.last_stamp.get() + 1);
+        self.stamp.set(if context.cell.is_marked() { 0 } else { self.last_stamp.get() });
+        Some(())
+    }
+
+    /// Makes current what was before the current context, and gives up the claim; none where the
+    /// current context is another one, or not claimed any more.
+    #[inline]
+    pub(crate) fn exit(&self, context: &Context<V, S>) -> Option<()> {
+        // SAFETY: INVARIANT 10.
+        if !unsafe { (*self.context.get()).as_ref() }?.ptr_eq(context) {
+            return None;
+        }
+        self.keep();
+        let _unlock = if context.cell.is_marked() { context.cell.lock() } else { None };
+        if !context.cell.is_claimed() {
+            return None;
+        }
+        // SAFETY: INVARIANTS 9 and 10.
+        let left = unsafe {
+            let before = &mut *context.cell.previous.get();
+            self.stamp.set(before.stamp);
+            std::mem::replace(&mut *self.context.get(), before.context.take())
+        }?;
+        // The caller has a reference, so that nothing goes here.
+        left.cell.disclaim();
+        Some(())
+    }
+
+    /// Calls with the current context, which is made where there is none. The function runs no user
+    /// code.
+    #[inline]
+    pub(crate) fn with_context<R>(&self, function: impl FnOnce(&Context<V, S>) -> R) -> R {
+        // SAFETY: INVARIANT 10.
+        let context = unsafe { &mut *self.context.get() };
+        function(context.get_or_insert_with(Context::base))
+    }
+
+    /// Keeps what is lent of the current context before it is written or left.
+    #[inline]
+    fn keep(&self) {
+        if !self.loans.get().is_null() {
+            self.keep_loans();
+        }
+    }
+
+    #[cold]
+    fn keep_loans(&self) {
+        // SAFETY: INVARIANTS 10 and 11. What is kept once is not replaced: nothing goes here.
+        unsafe {
+            let Some(context) = &*self.context.get() else { return };
+            let mut next = self.loans.get();
+            while let Some(loan) = next.as_ref() {
+                next = loan.below;
+                if loan.stamp == self.stamp.get() {
+                    let kept = loan.kept.take().unwrap_or_else(|| context.vars());
+                    loan.kept.set(Some(kept));
+                }
+            }
+        }
+    }
+
+    /// The value of a variable, if it is remembered.
+    ///
+    /// # Safety
+    ///
+    /// INVARIANT 12: the answer lives until the map is written, or another context current.
+    #[inline]
+    unsafe fn remembered<'a>(&self, key: VarId) -> Option<&'a S::Value<V>> {
+        // SAFETY: nobody else has a reference to what is remembered; a stamp comes with a value.
+        unsafe {
+            let found = &(*self.found.get())[key.serial() as usize % FOUND];
+            if found.serial == key.serial() && found.stamp == self.stamp.get() {
+                return Some(&*found.value.as_ptr());
+            }
+        }
+        None
+    }
+
+    /// Remembers a value that is bound in the current context.
+    #[inline]
+    fn remember(&self, key: VarId, value: &S::Value<V>) {
+        let stamp = self.stamp.get();
+        if stamp != 0 {
+            // SAFETY: as above; the copy is not counted, and never dropped.
+            unsafe {
+                let found = &mut (*self.found.get())[key.serial() as usize % FOUND];
+                (found.serial, found.stamp) = (key.serial(), stamp);
+                std::ptr::copy_nonoverlapping(value, found.value.as_mut_ptr(), 1);
+            }
+        }
+    }
+
+    /// Forgets a variable that is not bound any more.
+    #[inline]
+    fn forget(&self, key: VarId) {
+        // SAFETY: as above.
+        let found = unsafe { &mut (*self.found.get())[key.serial() as usize % FOUND] };
+        if found.serial == key.serial() {
+            found.serial = 0;
+        }
+    }
+
+    /// Looks a variable up in the map of the current context, which nobody else writes.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::remembered`].
+    #[inline(never)]
+    unsafe fn look_up<'a>(&self, context: &'a Context<V, S>, key: VarId) -> Option<&'a S::Value<V>> {
+        // SAFETY: INVARIANT 8: this thread state has claimed the context, or there is one thread only.
+        let value = unsafe { &*context.cell.vars.get() }.find(key)?;
+        self.remember(key, value);
+        Some(value)
+    }
+
+    /// Calls with the value of a variable, which is lent for that time without being counted.
+    #[inline]
+    pub(crate) fn with<R>(&self, key: VarId, function: impl FnOnce(Option<&V>) -> R) -> R {
+        // SAFETY: INVARIANTS 10 and 12: the references end before the function is called.
+        let value: *const V = unsafe {
+            match self.remembered(key) {
+                Some(value) => &raw const **value,
+                None => {
+                    let Some(context) = &*self.context.get() else { return function(None) };
+                    if context.cell.is_marked() {
+                        // Others may write the map meanwhile.
+                        let value = context.cell.locked(|vars| vars.find(key).cloned());
+                        return function(value.as_deref());
+                    }
+                    match self.look_up(context, key) {
+                        Some(value) => &raw const **value,
+                        None => return function(None),
+                    }
+                }
+            }
+        };
+        let below = self.loans.get();
+        let loan = Loan { stamp: self.stamp.get(), kept: Cell::new(None), below };
+        self.loans.set(&raw const loan);
+        let _lent = Lent { current: self, below };
+        // SAFETY: the value is counted by the map, and by a clone of the map that the loan keeps once
+        // the map is written, or its context left so that others may write it.
+        function(Some(unsafe { &*value }))
+    }
+
+    /// The value of a variable, counted once more.
+    #[inline]
+    pub(crate) fn find(&self, key: VarId) -> Option<S::Value<V>> {
+        // SAFETY: INVARIANTS 10 and 12.
+        unsafe {
+            if let Some(value) = self.remembered(key) {
+                return Some(value.clone());
+            }
+            let context = (*self.context.get()).as_ref()?;
+            if context.cell.is_marked() {
+                return context.cell.locked(|vars| vars.find(key).cloned());
+            }
+            self.look_up(context, key).cloned()
+        }
+    }
+
+    /// Binds a variable in the current context, which is made where there is none, and answers that
+    /// context and the value before.
+    #[inline]
+    pub(crate) fn assoc(&self, key: VarId, value: S::Value<V>) -> (Context<V, S>, Option<S::Value<V>>) {
+        self.keep();
+        self.remember(key, &value);
+        // Dropped when nothing is half done.
+        let mut gone = Gone::<V, S>::new();
+        self.with_context(|context| (context.clone(), context.cell.locked(|vars| vars.assoc_into(key, value, &mut gone))))
+    }
+
+    /// Unbinds a variable in the current context, and answers its value.
+    pub(crate) fn without(&self, key: VarId) -> Option<S::Value<V>> {
+        self.keep();
+        self.forget(key);
+        // Dropped when nothing is half done.
+        let mut gone = Gone::<V, S>::new();
+        self.with_context(|context| context.cell.locked(|vars| vars.without_into(key, &mut gone)))
+    }
+}

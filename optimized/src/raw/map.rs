@@ -1,0 +1,421 @@
+//! The map: a root, which may be a patch over another root.
+
+use std::marker::PhantomData;
+
+use super::iter::Cursor;
+use super::node::{CHANGES, Entry, Kind, Node, Value};
+use super::{equal, write};
+use crate::sharing::{Shared, Sharing};
+use crate::variable::VarId;
+
+/// A persistent map from variables to values. A clone is O(1) and shares everything; a write to a map
+/// that others share costs the same at every size, up to the eighth since it was cloned.
+///
+/// Reads and writes take time linear in the number of variables of equal folded hash.
+pub struct Hamt<V, S: Sharing = Shared> {
+    // INVARIANT 4: holds one count of the root.
+    root: Node<V, S>,
+    owns: PhantomData<Value<V, S>>,
+}
+
+// SAFETY: nodes are counted atomically, and what is shared is not written; values are shared between
+// threads, and dropped in any of them.
+unsafe impl<V: Send + Sync> Send for Hamt<V, Shared> {}
+// SAFETY: as above.
+unsafe impl<V: Send + Sync> Sync for Hamt<V, Shared> {}
+
+/// Values that went while a map was written: they are dropped when user code may run.
+pub(crate) type Gone<V, S> = Vec<Value<V, S>>;
+
+impl<V> Hamt<V> {
+    /// The empty map (`PyHamt_New`). Allocates nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<V, S: Sharing> Hamt<V, S> {
+    /// How many variables are bound. Constant time.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        // SAFETY: INVARIANT 4.
+        unsafe { self.root.len() }
+    }
+
+    /// Whether nothing is bound. Constant time.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether both share one root, and so are equal without a look at them (EQ-1). Constant time.
+    #[must_use]
+    #[inline]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        self.root == other.root
+    }
+
+    /// The value of a variable (`_PyHamt_Find`).
+    #[must_use]
+    #[inline]
+    pub fn find(&self, key: VarId) -> Option<&S::Value<V>> {
+        // SAFETY: INVARIANT 4; the answer lives as long as the map is not written.
+        unsafe { self.root.find(key) }
+    }
+
+    /// Binds a variable and answers the value before (`_PyHamt_Assoc`). What no clone shares is
+    /// changed in place.
+    #[inline]
+    pub fn assoc(&mut self, key: VarId, value: S::Value<V>) -> Option<S::Value<V>> {
+        self.assoc_into(key, value, &mut Vec::new())
+    }
+
+    /// Unbinds a variable and answers its value (`_PyHamt_Without`).
+    pub fn without(&mut self, key: VarId) -> Option<S::Value<V>> {
+        self.without_into(key, &mut Vec::new())
+    }
+
+    /// As [`Self::assoc`]; other values that go are put into `gone`, so that no user code runs.
+    #[inline]
+    pub(crate) fn assoc_into(&mut self, key: VarId, value: S::Value<V>, gone: &mut Gone<V, S>) -> Option<S::Value<V>> {
+        let new = Entry { key, value };
+        // SAFETY: INVARIANT 4, here and in what is called.
+        unsafe {
+            match self.root.kind() {
+                Kind::Empty => write::assoc(&mut self.root, 0, new),
+                Kind::Leaf | Kind::Branch if self.root.is_unique() => write::assoc(&mut self.root, 0, new),
+                Kind::Leaf | Kind::Branch => self.begin_patch(new),
+                Kind::Patch => self.assoc_in_patch(new, gone),
+            }
+        }
+    }
+
+    /// Puts a patch over a root that others share.
+    ///
+    /// # Safety
+    ///
+    /// The root is a leaf or a branch.
+    unsafe fn begin_patch(&mut self, new: Entry<Value<V, S>>) -> Option<Value<V, S>> {
+        // SAFETY: the contract.
+        unsafe {
+            let old = self.root.find_below(new.key).cloned();
+            let patch = Node::new_patch(self.root, CHANGES / 2);
+            self.root = patch;
+            push_change(patch, new.key, Some(new.value), old.is_some());
+            old
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The root is a patch.
+    unsafe fn assoc_in_patch(&mut self, new: Entry<Value<V, S>>, gone: &mut Gone<V, S>) -> Option<Value<V, S>> {
+        // SAFETY: the contract.
+        unsafe {
+            let found = self.root.find_change(new.key);
+            let len = (*self.root.patch()).len as usize;
+            if (*self.root.patch()).base.is_unique() && self.root.is_unique() || found.is_none() && len == CHANGES {
+                // Nobody shares the base any more, or the patch is full: the changes move below.
+                self.apply_patch(gone);
+                return write::assoc(&mut self.root, 0, new);
+            }
+            self.own_patch(found.is_none());
+            let patch = self.root;
+            let Some(at) = found else {
+                let old = (*patch.patch()).base.find_below(new.key).cloned();
+                push_change(patch, new.key, Some(new.value), old.is_some());
+                return old;
+            };
+            if (*patch.patch()).removed >> at & 1 == 0 {
+                let pair = patch.patch_columns().pairs::<Option<Value<V, S>>>().add(at);
+                return (*pair).value.replace(new.value);
+            }
+            // What was unbound and is bound again stands last among its equals.
+            remove_change(patch, at);
+            push_change(patch, new.key, Some(new.value), true);
+            (*patch.patch()).moved |= 1 << ((*patch.patch()).len - 1);
+            None
+        }
+    }
+
+    /// As [`Self::without`]; other values that go are put into `gone`, so that no user code runs.
+    pub(crate) fn without_into(&mut self, key: VarId, gone: &mut Gone<V, S>) -> Option<S::Value<V>> {
+        // A miss must not copy.
+        let value = self.find(key)?.clone();
+        // The value that is handed out is counted twice until the map has let go of its own.
+        let again = self.unbind(key, gone);
+        debug_assert!(again.is_none_or(|again| S::ptr_eq(&again, &value)));
+        Some(value)
+    }
+
+    /// Unbinds a variable that is bound.
+    fn unbind(&mut self, key: VarId, gone: &mut Gone<V, S>) -> Option<Value<V, S>> {
+        // SAFETY: INVARIANT 4, here and in what is called.
+        unsafe {
+            match self.root.kind() {
+                Kind::Empty => None,
+                Kind::Leaf | Kind::Branch if self.root.is_unique() => write::without(&mut self.root, 0, key),
+                Kind::Leaf | Kind::Branch => {
+                    self.root = Node::new_patch(self.root, CHANGES / 2);
+                    push_change(self.root, key, None, true);
+                    None
+                }
+                Kind::Patch => {
+                    let found = self.root.find_change(key);
+                    let len = (*self.root.patch()).len as usize;
+                    if (*self.root.patch()).base.is_unique() && self.root.is_unique() || found.is_none() && len == CHANGES {
+                        self.apply_patch(gone);
+                        return write::without(&mut self.root, 0, key);
+                    }
+                    self.own_patch(found.is_none());
+                    let patch = self.root;
+                    let Some(at) = found else {
+                        push_change(patch, key, None, true);
+                        return None;
+                    };
+                    if (*patch.patch()).in_base >> at & 1 == 0 {
+                        let removed = remove_change(patch, at);
+                        if (*patch.patch()).len == 0 {
+                            self.root = (*patch.patch()).base;
+                            patch.free_block();
+                        }
+                        return removed;
+                    }
+                    (*patch.patch()).removed |= 1 << at;
+                    (*patch.patch()).moved &= !(1 << at);
+                    (*patch.patch_columns().pairs::<Option<Value<V, S>>>().add(at)).value.take()
+                }
+            }
+        }
+    }
+
+    /// Makes the patch at the root this map's own, with room for a change more if that is needed.
+    ///
+    /// # Safety
+    ///
+    /// The root is a patch, and not full if a change is to come.
+    unsafe fn own_patch(&mut self, grows: bool) {
+        // SAFETY: the contract.
+        unsafe {
+            let patch = self.root;
+            let (unique, len) = (patch.is_unique(), (*patch.patch()).len as usize);
+            let needed = len + usize::from(grows);
+            if unique && needed <= patch.patch_room() {
+                return;
+            }
+            let base = (*patch.patch()).base;
+            let room = if needed <= CHANGES / 2 { CHANGES / 2 } else { CHANGES };
+            let own = Node::new_patch(base, room);
+            let (from, to) = (patch.patch_columns(), own.patch_columns());
+            if !unique {
+                base.retain();
+                for at in 0..len {
+                    std::mem::forget((*from.pairs::<Option<Value<V, S>>>().add(at)).value.clone());
+                }
+            }
+            to.copy::<Option<Value<V, S>>>(0, from, 0, len);
+            let (old, new) = (&*patch.patch(), &mut *own.patch());
+            (new.len, new.in_base, new.removed, new.moved) = (old.len, old.in_base, old.removed, old.moved);
+            if unique {
+                patch.free_block();
+            } else {
+                // No value goes here: each has been counted once more.
+                patch.release();
+            }
+            self.root = own;
+        }
+    }
+
+    /// Moves the changes of the patch at the root into its base.
+    ///
+    /// # Safety
+    ///
+    /// The root is a patch.
+    unsafe fn apply_patch(&mut self, gone: &mut Gone<V, S>) {
+        // SAFETY: the contract.
+        unsafe {
+            let patch = self.root;
+            let unique = patch.is_unique();
+            let (head, columns) = (&*patch.patch(), patch.patch_columns());
+            let mut root = head.base;
+            if !unique {
+                root.retain();
+            }
+            let pairs = columns.pairs::<Option<Value<V, S>>>();
+            for at in 0..head.len as usize {
+                let key = columns.key::<Option<Value<V, S>>>(at);
+                if (head.removed | head.moved) >> at & 1 == 1 {
+                    gone.extend(write::without(&mut root, 0, key));
+                }
+                let value = &raw const (*pairs.add(at)).value;
+                if let Some(value) = if unique { value.read() } else { (*value).clone() } {
+                    gone.extend(write::assoc(&mut root, 0, Entry { key, value }));
+                }
+            }
+            if unique {
+                patch.free_block();
+            } else {
+                // What goes if others gave the patch up meanwhile is counted in the new root too.
+                patch.release();
+            }
+            self.root = root;
+        }
+    }
+
+    /// The bindings in CPython's order (ORDER-1, ORDER-2). Constant time to make, no allocation.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings<'_, V, S> {
+        // SAFETY: INVARIANT 4; the map is borrowed as long as the cursor.
+        Bindings { cursor: unsafe { Cursor::new(self.root) }, map: PhantomData }
+    }
+
+    /// The bindings in the same order, each value counted once more, without a borrow of the map.
+    #[must_use]
+    pub fn iter(&self) -> HamtIter<V, S> {
+        let map = self.clone();
+        // SAFETY: INVARIANT 4; the iterator keeps the map, and never writes it.
+        HamtIter { cursor: unsafe { Cursor::new(map.root) }, _map: map }
+    }
+
+    /// Compares as `_PyHamt_Eq` (EQ-1 to EQ-6), in time proportional to the difference where one map
+    /// was made from the other: what both share is not looked at, and identical values are equal
+    /// without being asked.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `equal`.
+    pub fn try_eq_by<E>(&self, other: &Self, equal: impl FnMut(&S::Value<V>, &S::Value<V>) -> Result<bool, E>) -> Result<bool, E> {
+        if self.ptr_eq(other) {
+            return Ok(true);
+        }
+        if self.len() != other.len() {
+            return Ok(false);
+        }
+        // The maps are kept while user code runs: whoever lent them could not write them anyway.
+        // SAFETY: INVARIANT 4 for both.
+        unsafe { equal::compare(self.root, other.root, equal) }
+    }
+}
+
+/// Appends a change.
+///
+/// # Safety
+///
+/// The patch is the caller's own and has room; a value that is absent unbinds what the base has.
+unsafe fn push_change<V, S: Sharing>(patch: Node<V, S>, key: VarId, value: Option<Value<V, S>>, in_base: bool) {
+    // SAFETY: the contract.
+    unsafe {
+        let head = &mut *patch.patch();
+        let at = head.len;
+        head.in_base |= u8::from(in_base) << at;
+        head.removed |= u8::from(value.is_none()) << at;
+        patch.patch_columns().write(at as usize, key, value);
+        head.len = at + 1;
+    }
+}
+
+/// Takes a change back, and answers its value.
+///
+/// # Safety
+///
+/// The patch is the caller's own and has the change.
+unsafe fn remove_change<V, S: Sharing>(patch: Node<V, S>, at: usize) -> Option<Value<V, S>> {
+    // SAFETY: the contract.
+    unsafe {
+        let (head, columns) = (&mut *patch.patch(), patch.patch_columns());
+        let value = (*columns.pairs::<Option<Value<V, S>>>().add(at)).value.take();
+        columns.copy::<Option<Value<V, S>>>(at, columns, at + 1, head.len as usize - at - 1);
+        head.len -= 1;
+        let close = |bits: u8| bits & ((1 << at) - 1) | (bits >> 1) & !((1u8 << at).wrapping_sub(1));
+        (head.in_base, head.removed, head.moved) = (close(head.in_base), close(head.removed), close(head.moved));
+        value
+    }
+}
+
+impl<V, S: Sharing> Default for Hamt<V, S> {
+    fn default() -> Self {
+        Self { root: Node::EMPTY, owns: PhantomData }
+    }
+}
+
+impl<V, S: Sharing> Clone for Hamt<V, S> {
+    #[inline]
+    fn clone(&self) -> Self {
+        // SAFETY: INVARIANT 4.
+        unsafe { self.root.retain() };
+        Self { root: self.root, owns: PhantomData }
+    }
+}
+
+impl<V, S: Sharing> Drop for Hamt<V, S> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: INVARIANT 4.
+        unsafe { self.root.release() }
+    }
+}
+
+/// Identical values are equal without being asked (EQ-4).
+impl<V: PartialEq, S: Sharing> PartialEq for Hamt<V, S> {
+    fn eq(&self, other: &Self) -> bool {
+        let Ok(equal) = self.try_eq_by(other, |left, right| Ok::<_, std::convert::Infallible>(**left == **right));
+        equal
+    }
+}
+
+impl<'a, V, S: Sharing> IntoIterator for &'a Hamt<V, S> {
+    type Item = (VarId, &'a S::Value<V>);
+    type IntoIter = Bindings<'a, V, S>;
+
+    fn into_iter(self) -> Bindings<'a, V, S> {
+        self.bindings()
+    }
+}
+
+/// An iterator over the bindings of a map, which it borrows.
+pub struct Bindings<'a, V, S: Sharing = Shared> {
+    cursor: Cursor<V, S>,
+    map: PhantomData<&'a Hamt<V, S>>,
+}
+
+impl<'a, V, S: Sharing> Iterator for Bindings<'a, V, S> {
+    type Item = (VarId, &'a S::Value<V>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: the map is borrowed.
+        unsafe { self.cursor.next() }
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, start: B, fold: F) -> B {
+        // SAFETY: the map is borrowed.
+        unsafe { self.cursor.fold(start, fold) }
+    }
+}
+
+/// An iterator over the bindings that a map had when it was made.
+pub struct HamtIter<V, S: Sharing = Shared> {
+    cursor: Cursor<V, S>,
+    _map: Hamt<V, S>,
+}
+
+// SAFETY: the cursor points into the map that is kept; it reads only.
+unsafe impl<V: Send + Sync> Send for HamtIter<V, Shared> {}
+// SAFETY: as above.
+unsafe impl<V: Send + Sync> Sync for HamtIter<V, Shared> {}
+// SAFETY: the cursor points into a map that is borrowed; it reads only.
+unsafe impl<V: Send + Sync> Send for Bindings<'_, V, Shared> {}
+// SAFETY: as above.
+unsafe impl<V: Send + Sync> Sync for Bindings<'_, V, Shared> {}
+
+impl<V, S: Sharing> Iterator for HamtIter<V, S> {
+    type Item = (VarId, S::Value<V>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: the map is kept.
+        unsafe { self.cursor.next() }.map(|(key, value)| (key, value.clone()))
+    }
+}

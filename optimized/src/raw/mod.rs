@@ -1,0 +1,57 @@
+//! The unsafe core: counted blocks, the nodes of the map, and the cells that change.
+//!
+//! ```text
+//!  Context ──► Block ┌ word: strong 31 bits │ weak 30 │ claimed │ marked │ immortal ┐   INVARIANTS 1, 2
+//!                    └ ContextCell: lock │ vars │ previous                          ┘   8, 9
+//!                                            │ one count                                4
+//!                                            ▼
+//!  patch   ┌ count │ len, in_base, removed, moved │ base │ tags │ serial+value … │ places ┐
+//!          └──────────────────────────────────────── │ ──────────────────────────────────┘  6
+//!                                  ┌── one count ────┘
+//!                                  ▼
+//!  branch  ┌ count │ total, bits │ slot 0 │ slot 1 │ slot 2 │ slot 3 ┐                      5
+//!          └──────────────────────── │ ────── │ ────── │ ────── │ ───┘
+//!                                    └───┬────┘        ▼        ▼
+//!                                        ▼            NULL    leaf or branch
+//!  leaf    ┌ count │ len, room │ tag tag tag … 0 │ serial+value … │ place place … ┐         3
+//!          └──────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! 1. A strong reference has a strong count of its block, or the block is immortal: its value lives.
+//! 2. A weak reference has a weak count, and all strong ones together have one: the block lives.
+//! 3. A node that is counted lives, and with it what it leads to. Of a leaf (or patch) the first `len`
+//!    pairs, tags and places are written, in the order of places, equal places in the order of
+//!    insertion; the tag is the lowest byte of the serial, and the tags that are left are zero or old.
+//!    A leaf has more than 32 entries only if all have one place.
+//! 4. A map holds one count of its root.
+//! 5. Slots of a branch that lead to one child are an aligned run of a power of two, and hold one count
+//!    together; what stands below agrees with the slot in the bits that were decided.
+//! 6. A patch stands only at a root; its base is a leaf or a branch. A change is in the base or not as
+//!    its bit of `in_base` says; `removed` changes have no value, all others have one.
+//! 7. A cursor leads into a map that its holder keeps alive and unchanged.
+//! 8. A context's map is written only under its lock, through a thread state whose current context it
+//!    is. One that was not made as a base is current in one thread state at most, which reads it
+//!    without the lock.
+//! 9. What was current before a context is touched only by who claimed it, or drops it.
+//! 10. No reference to a thread state's current context is left when user code runs.
+//! 11. The loans of a thread state are those of running calls, innermost first.
+//! 12. A remembered value whose stamp is the current one is bound in the current context.
+//!
+//! A node whose count is one is the caller's own, and changed in place; any other is copied first.
+//! User code (a value's `drop`, or equality) runs only where all of this holds.
+
+#![allow(unsafe_code, reason = "nodes of variable size and counts that share a word with flags; the bench shows what they gain")]
+
+mod cell;
+mod counted;
+mod equal;
+mod iter;
+mod map;
+mod node;
+mod pool;
+mod tags;
+mod write;
+
+pub(crate) use cell::{ContextCell, Current};
+pub(crate) use counted::{Counted, WeakCounted};
+pub use map::{Bindings, Hamt, HamtIter};

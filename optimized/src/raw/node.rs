@@ -1,0 +1,596 @@
+//! The nodes: how they lie in memory, and what is done with one of them.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::{pool, tags};
+use crate::sharing::{Sharing, Word};
+use crate::variable::VarId;
+
+/// More entries than this divide a leaf, unless all have one place.
+pub(super) const FULL: usize = 32;
+/// A branch decides by at most so many bits; more need a branch below.
+pub(super) const LEVEL: u32 = 5;
+/// A branch that is left with so few entries becomes a leaf.
+pub(super) const FEW: u64 = 16;
+/// How many changes a patch has room for.
+pub(super) const CHANGES: usize = 8;
+
+pub(super) type Value<V, S> = <S as Sharing>::Value<V>;
+
+/// What stands in a leaf (of a patch: with a value that may be absent).
+#[repr(C)]
+pub(super) struct Pair<T> {
+    pub(super) serial: u64,
+    pub(super) value: T,
+}
+
+/// A binding on its way into a node.
+pub(super) struct Entry<T> {
+    pub(super) key: VarId,
+    pub(super) value: T,
+}
+
+#[repr(C)]
+pub(super) struct LeafHead<S: Sharing> {
+    count: S::Word,
+    len: u32,
+    room: u32,
+}
+
+#[repr(C)]
+pub(super) struct BranchHead<S: Sharing> {
+    count: S::Word,
+    /// The number of entries below, times 256, and the number of bits that choose a slot.
+    total_and_bits: u64,
+}
+
+#[repr(C)]
+pub(super) struct PatchHead<V, S: Sharing> {
+    count: S::Word,
+    pub(super) len: u8,
+    room: u8,
+    /// Of each change a bit: whether the base has the variable.
+    pub(super) in_base: u8,
+    /// Whether the variable is unbound here, though the base has it.
+    pub(super) removed: u8,
+    /// Whether it was unbound and bound again, so that it stands last among those of its place.
+    pub(super) moved: u8,
+    pub(super) base: Node<V, S>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Empty,
+    Leaf,
+    Branch,
+    Patch,
+}
+
+/// The address of a node, with its kind in the two lowest bits; NULL is the empty node.
+///
+/// A plain copy counts nothing: who keeps one sees to the count.
+pub(super) struct Node<V, S: Sharing> {
+    tagged: *mut u8,
+    leads: PhantomData<(*const V, S)>,
+}
+
+impl<V, S: Sharing> Clone for Node<V, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V, S: Sharing> Copy for Node<V, S> {}
+
+impl<V, S: Sharing> PartialEq for Node<V, S> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.tagged == other.tagged
+    }
+}
+
+const LEAF: usize = 1;
+const BRANCH: usize = 2;
+const PATCH: usize = 3;
+
+const fn tag_room(room: usize) -> usize {
+    room.next_multiple_of(tags::WIDTH)
+}
+
+/// Where tags, pairs and places stand, each `room` many, after a head.
+#[derive(Clone, Copy)]
+pub(super) struct Columns {
+    start: *mut u8,
+    room: usize,
+}
+
+impl Columns {
+    const fn size(head: usize, room: usize) -> usize {
+        head + tag_room(room) + room * (size_of::<Pair<usize>>() + size_of::<u32>())
+    }
+
+    #[inline]
+    pub(super) fn tags(self) -> *mut u8 {
+        self.start
+    }
+
+    #[inline]
+    pub(super) fn pairs<T>(self) -> *mut Pair<T> {
+        const { assert!(size_of::<Pair<T>>() == 16 && align_of::<Pair<T>>() == 8, "a value is a pointer") };
+        self.start.wrapping_add(tag_room(self.room)).cast()
+    }
+
+    #[inline]
+    pub(super) fn places(self) -> *mut u32 {
+        self.start.wrapping_add(tag_room(self.room) + self.room * size_of::<Pair<usize>>()).cast()
+    }
+
+    /// The position of a serial among the first `len`.
+    ///
+    /// # Safety
+    ///
+    /// So many tags and pairs are written, and the rest of the tags is initialized.
+    #[inline]
+    pub(super) unsafe fn find<T>(self, len: usize, serial: u64) -> Option<usize> {
+        let mut from = 0;
+        while from < len {
+            // SAFETY: the room for tags is a multiple of the width.
+            let mut found = tags::positions(unsafe { &*self.tags().add(from).cast() }, serial as u8);
+            if len - from < tags::WIDTH {
+                found &= (1 << (len - from)) - 1;
+            }
+            while found != 0 {
+                let at = from + found.trailing_zeros() as usize;
+                // SAFETY: the position is below `len`.
+                if unsafe { (*self.pairs::<T>().add(at)).serial } == serial {
+                    return Some(at);
+                }
+                found &= found - 1;
+            }
+            from += tags::WIDTH;
+        }
+        None
+    }
+
+    /// Writes an entry at a position.
+    ///
+    /// # Safety
+    ///
+    /// The position is within the room, and what stood there is moved or gone.
+    #[inline]
+    pub(super) unsafe fn write<T>(self, at: usize, key: VarId, value: T) {
+        // SAFETY: the contract.
+        unsafe {
+            self.tags().add(at).write(key.serial() as u8);
+            self.pairs::<T>().add(at).write(Pair { serial: key.serial(), value });
+            self.places().add(at).write(key.place());
+        }
+    }
+
+    /// Copies entries bit by bit; whoever calls sees to the values' counts.
+    ///
+    /// # Safety
+    ///
+    /// `many` entries from `from` are written there, and there is room for as many from `to` here.
+    #[inline]
+    pub(super) unsafe fn copy<T>(self, to: usize, other: Self, from: usize, many: usize) {
+        // SAFETY: the contract; within one node the columns are moved, so that they may overlap.
+        unsafe {
+            std::ptr::copy(other.tags().add(from), self.tags().add(to), many);
+            std::ptr::copy(other.pairs::<T>().add(from), self.pairs::<T>().add(to), many);
+            std::ptr::copy(other.places().add(from), self.places().add(to), many);
+        }
+    }
+
+    /// The key at a position.
+    ///
+    /// # Safety
+    ///
+    /// An entry is written there.
+    #[inline]
+    pub(super) unsafe fn key<T>(self, at: usize) -> VarId {
+        // SAFETY: the contract.
+        unsafe { VarId::of((*self.pairs::<T>().add(at)).serial, *self.places().add(at)) }
+    }
+}
+
+impl<V, S: Sharing> Node<V, S> {
+    pub(super) const EMPTY: Self = Self { tagged: std::ptr::null_mut(), leads: PhantomData };
+
+    fn tagged(block: NonNull<u8>, tag: usize) -> Self {
+        Self { tagged: block.as_ptr().map_addr(|address| address | tag), leads: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn kind(self) -> Kind {
+        match self.tagged.addr() & 3 {
+            0 => Kind::Empty,
+            LEAF => Kind::Leaf,
+            BRANCH => Kind::Branch,
+            _ => Kind::Patch,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.tagged.is_null()
+    }
+
+    #[inline]
+    fn block(self) -> *mut u8 {
+        self.tagged.map_addr(|address| address & !3)
+    }
+
+    #[inline]
+    pub(super) fn leaf(self) -> *mut LeafHead<S> {
+        debug_assert!(self.kind() == Kind::Leaf);
+        self.tagged.wrapping_sub(LEAF).cast()
+    }
+
+    #[inline]
+    pub(super) fn branch(self) -> *mut BranchHead<S> {
+        debug_assert!(self.kind() == Kind::Branch);
+        self.tagged.wrapping_sub(BRANCH).cast()
+    }
+
+    #[inline]
+    pub(super) fn patch(self) -> *mut PatchHead<V, S> {
+        debug_assert!(self.kind() == Kind::Patch);
+        self.tagged.wrapping_sub(PATCH).cast()
+    }
+
+    /// # Safety
+    ///
+    /// The node is a leaf that lives.
+    #[inline]
+    pub(super) unsafe fn leaf_len(self) -> usize {
+        // SAFETY: the contract.
+        unsafe { (*self.leaf()).len as usize }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::leaf_len`]; so many entries are written, and nobody else sees the leaf.
+    pub(super) unsafe fn set_leaf_len(self, len: usize) {
+        // SAFETY: the contract. A room is below 2^32, or memory would not suffice.
+        unsafe { (*self.leaf()).len = len as u32 }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::leaf_len`].
+    #[inline]
+    pub(super) unsafe fn leaf_room(self) -> usize {
+        // SAFETY: the contract.
+        unsafe { (*self.leaf()).room as usize }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::leaf_len`].
+    #[inline]
+    pub(super) unsafe fn leaf_columns(self) -> Columns {
+        // SAFETY: the contract; the columns follow the head.
+        unsafe { Columns { start: self.leaf().add(1).cast(), room: self.leaf_room() } }
+    }
+
+    /// # Safety
+    ///
+    /// The node is a patch that lives.
+    #[inline]
+    pub(super) unsafe fn patch_columns(self) -> Columns {
+        // SAFETY: the contract; the columns follow the head.
+        unsafe { Columns { start: self.patch().add(1).cast(), room: self.patch_room() } }
+    }
+
+    /// # Safety
+    ///
+    /// The node is a patch that lives.
+    pub(super) unsafe fn patch_room(self) -> usize {
+        // SAFETY: the contract.
+        unsafe { (*self.patch()).room as usize }
+    }
+
+    /// # Safety
+    ///
+    /// The node is a branch that lives.
+    #[inline]
+    pub(super) unsafe fn branch_bits(self) -> u32 {
+        // SAFETY: the contract.
+        unsafe { ((*self.branch()).total_and_bits & 0xff) as u32 }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::branch_bits`].
+    #[inline]
+    pub(super) unsafe fn branch_total(self) -> u64 {
+        // SAFETY: the contract.
+        unsafe { (*self.branch()).total_and_bits >> 8 }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::branch_bits`], and nobody else sees the branch.
+    pub(super) unsafe fn set_branch_total(self, total: u64) {
+        // SAFETY: the contract.
+        unsafe { (*self.branch()).total_and_bits = total << 8 | u64::from(self.branch_bits()) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::branch_bits`].
+    #[inline]
+    pub(super) unsafe fn slots(self) -> *mut Self {
+        // SAFETY: the contract; the slots follow the head.
+        unsafe { self.branch().add(1).cast() }
+    }
+
+    /// A leaf without entries, with room for some.
+    pub(super) fn new_leaf(room: usize) -> Self {
+        let block = pool::allocate(Columns::size(size_of::<LeafHead<S>>(), room));
+        let node = Self::tagged(block, LEAF);
+        // SAFETY: the block is new and large enough.
+        unsafe {
+            node.leaf().write(LeafHead { count: S::Word::new(1), len: 0, room: room as u32 });
+            std::ptr::write_bytes(node.leaf_columns().tags(), 0, tag_room(room));
+        }
+        node
+    }
+
+    /// A branch of empty slots.
+    pub(super) fn new_branch(bits: u32) -> Self {
+        let block = pool::allocate(size_of::<BranchHead<S>>() + (size_of::<Self>() << bits));
+        let node = Self::tagged(block, BRANCH);
+        // SAFETY: the block is new and large enough.
+        unsafe {
+            node.branch().write(BranchHead { count: S::Word::new(1), total_and_bits: u64::from(bits) });
+            for at in 0..1 << bits {
+                node.slots().add(at).write(Self::EMPTY);
+            }
+        }
+        node
+    }
+
+    /// A patch without changes over a base whose count it takes over.
+    pub(super) fn new_patch(base: Self, room: usize) -> Self {
+        let block = pool::allocate(Columns::size(size_of::<PatchHead<V, S>>(), room));
+        let node = Self::tagged(block, PATCH);
+        // SAFETY: the block is new and large enough.
+        unsafe {
+            let count = S::Word::new(1);
+            node.patch().write(PatchHead { count, len: 0, room: room as u8, in_base: 0, removed: 0, moved: 0, base });
+            std::ptr::write_bytes(node.patch_columns().tags(), 0, tag_room(room));
+        }
+        node
+    }
+
+    /// # Safety
+    ///
+    /// The node is not empty and lives.
+    #[inline]
+    unsafe fn count<'a>(self) -> &'a S::Word {
+        // SAFETY: every head begins with the count.
+        unsafe { &*self.block().cast::<S::Word>() }
+    }
+
+    /// Whether the caller, who holds one count, holds the only one.
+    ///
+    /// # Safety
+    ///
+    /// The node is not empty and lives.
+    #[inline]
+    pub(super) unsafe fn is_unique(self) -> bool {
+        // SAFETY: the contract.
+        unsafe { self.count().get() == 1 }
+    }
+
+    /// Takes one more count.
+    ///
+    /// # Safety
+    ///
+    /// The node lives, or is empty.
+    #[inline]
+    pub(super) unsafe fn retain(self) {
+        if !self.is_empty() {
+            // SAFETY: the contract.
+            let before = unsafe { self.count().add(1) };
+            // Counts that are leaked over and over must not overflow.
+            if before > i64::MAX.cast_unsigned() {
+                std::process::abort();
+            }
+        }
+    }
+
+    /// Gives one count back, and frees the node with the last.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds that count. Values may be dropped: user code may run.
+    #[inline]
+    pub(super) unsafe fn release(self) {
+        if self.is_empty() {
+            return;
+        }
+        // SAFETY: the contract. A sole owner needs no atomic operation: nobody can begin to count.
+        unsafe {
+            if self.is_unique() || self.count().sub(1) == 1 {
+                self.free();
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Nobody holds a count of the node any more.
+    #[inline(never)]
+    unsafe fn free(self) {
+        // SAFETY: the contract; the blocks are given back even if a value panics.
+        unsafe {
+            match self.kind() {
+                Kind::Empty => {}
+                Kind::Leaf => {
+                    let _block = FreedBlock(self);
+                    let pairs = self.leaf_columns().pairs::<Value<V, S>>();
+                    std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, self.leaf_len()));
+                }
+                Kind::Patch => {
+                    let _block = FreedBlock(self);
+                    let _base = Released((*self.patch()).base);
+                    let pairs = self.patch_columns().pairs::<Option<Value<V, S>>>();
+                    std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, (*self.patch()).len as usize));
+                }
+                Kind::Branch => {
+                    let _block = FreedBlock(self);
+                    let mut rest = ReleasedSlots { slots: self.slots(), next: 0, many: 1 << self.branch_bits() };
+                    rest.run();
+                }
+            }
+        }
+    }
+
+    /// Gives the block back without a look at its entries.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses the node any more, and its entries are moved away or gone.
+    pub(super) unsafe fn free_block(self) {
+        // SAFETY: the contract; the sizes are those of the making.
+        unsafe {
+            let size = match self.kind() {
+                Kind::Empty => return,
+                Kind::Leaf => Columns::size(size_of::<LeafHead<S>>(), self.leaf_room()),
+                Kind::Branch => size_of::<BranchHead<S>>() + (size_of::<Self>() << self.branch_bits()),
+                Kind::Patch => Columns::size(size_of::<PatchHead<V, S>>(), (*self.patch()).room as usize),
+            };
+            pool::release(NonNull::new_unchecked(self.block()), size);
+        }
+    }
+
+    /// How many variables are bound.
+    ///
+    /// # Safety
+    ///
+    /// The node lives, or is empty.
+    #[inline]
+    pub(super) unsafe fn len(self) -> usize {
+        // SAFETY: the contract; a base is no patch.
+        unsafe {
+            match self.kind() {
+                Kind::Empty => 0,
+                Kind::Leaf => self.leaf_len(),
+                Kind::Branch => self.branch_total() as usize,
+                Kind::Patch => {
+                    let patch = &*self.patch();
+                    patch.base.len() + (patch.len as usize - patch.in_base.count_ones() as usize) - patch.removed.count_ones() as usize
+                }
+            }
+        }
+    }
+
+    /// The value of a variable in a node that is no patch.
+    ///
+    /// # Safety
+    ///
+    /// The node lives, or is empty; the answer lives as long.
+    #[inline]
+    pub(super) unsafe fn find_below<'a>(self, key: VarId) -> Option<&'a Value<V, S>> {
+        let mut node = self;
+        let mut place = key.place();
+        // SAFETY: the contract, and INVARIANT 3 for the children.
+        unsafe {
+            while node.kind() == Kind::Branch {
+                let bits = node.branch_bits();
+                let slot = place >> (u32::BITS - bits);
+                place <<= bits;
+                node = *node.slots().add(slot as usize);
+            }
+            if node.is_empty() {
+                return None;
+            }
+            let columns = node.leaf_columns();
+            let at = columns.find::<Value<V, S>>(node.leaf_len(), key.serial())?;
+            Some(&(*columns.pairs::<Value<V, S>>().add(at)).value)
+        }
+    }
+
+    /// The value of a variable.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::find_below`].
+    #[inline]
+    pub(super) unsafe fn find<'a>(self, key: VarId) -> Option<&'a Value<V, S>> {
+        // SAFETY: the contract.
+        unsafe {
+            if self.kind() != Kind::Patch {
+                return self.find_below(key);
+            }
+            match self.find_change(key) {
+                Some(at) => (*self.patch_columns().pairs::<Option<Value<V, S>>>().add(at)).value.as_ref(),
+                None => (*self.patch()).base.find_below(key),
+            }
+        }
+    }
+
+    /// The position of a variable among the changes of a patch.
+    ///
+    /// # Safety
+    ///
+    /// The node is a patch that lives.
+    #[inline]
+    pub(super) unsafe fn find_change(self, key: VarId) -> Option<usize> {
+        // SAFETY: the contract.
+        unsafe { self.patch_columns().find::<Option<Value<V, S>>>((*self.patch()).len as usize, key.serial()) }
+    }
+}
+
+struct FreedBlock<V, S: Sharing>(Node<V, S>);
+
+impl<V, S: Sharing> Drop for FreedBlock<V, S> {
+    fn drop(&mut self) {
+        // SAFETY: only `free` makes these, of nodes whose entries it drops.
+        unsafe { self.0.free_block() }
+    }
+}
+
+struct Released<V, S: Sharing>(Node<V, S>);
+
+impl<V, S: Sharing> Drop for Released<V, S> {
+    fn drop(&mut self) {
+        // SAFETY: only `free` makes these, of counts that the freed node held.
+        unsafe { self.0.release() }
+    }
+}
+
+/// The children of a branch that are still to be released: the rest of them goes even if a value of
+/// one panics.
+struct ReleasedSlots<V, S: Sharing> {
+    slots: *mut Node<V, S>,
+    next: usize,
+    many: usize,
+}
+
+impl<V, S: Sharing> ReleasedSlots<V, S> {
+    fn run(&mut self) {
+        while self.next < self.many {
+            // SAFETY: the slots are those of a branch that is being freed; a run of equal slots holds
+            // one count (INVARIANT 5).
+            unsafe {
+                let child = *self.slots.add(self.next);
+                self.next += 1;
+                while self.next < self.many && *self.slots.add(self.next) == child {
+                    self.next += 1;
+                }
+                child.release();
+            }
+        }
+    }
+}
+
+impl<V, S: Sharing> Drop for ReleasedSlots<V, S> {
+    fn drop(&mut self) {
+        self.run();
+    }
+}

@@ -1,0 +1,146 @@
+//! Whether contexts and values may cross threads: the two ways to count.
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A count, or a lock.
+pub trait Word {
+    /// A word of that value.
+    fn new(value: u64) -> Self;
+    /// Reads, and sees what was written before the value that it reads was released.
+    fn get(&self) -> u64;
+    /// Writes, and releases what was written before.
+    fn set(&self, value: u64);
+    /// Adds, and answers the value before.
+    fn add(&self, value: u64) -> u64;
+    /// Subtracts, and answers the value before; releases what was written before, and sees what
+    /// others released.
+    fn sub(&self, value: u64) -> u64;
+    /// Replaces one value by another; answers whether it was that one, or else which.
+    ///
+    /// # Errors
+    ///
+    /// The value that was found instead.
+    fn replace(&self, from: u64, to: u64) -> Result<u64, u64>;
+}
+
+impl Word for AtomicU64 {
+    fn new(value: u64) -> Self {
+        Self::new(value)
+    }
+    #[inline]
+    fn get(&self) -> u64 {
+        self.load(Ordering::Acquire)
+    }
+    #[inline]
+    fn set(&self, value: u64) {
+        self.store(value, Ordering::Release);
+    }
+    #[inline]
+    fn add(&self, value: u64) -> u64 {
+        self.fetch_add(value, Ordering::Relaxed)
+    }
+    #[inline]
+    fn sub(&self, value: u64) -> u64 {
+        self.fetch_sub(value, Ordering::AcqRel)
+    }
+    #[inline]
+    fn replace(&self, from: u64, to: u64) -> Result<u64, u64> {
+        self.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+    }
+}
+
+impl Word for Cell<u64> {
+    fn new(value: u64) -> Self {
+        Self::new(value)
+    }
+    #[inline]
+    fn get(&self) -> u64 {
+        self.get()
+    }
+    #[inline]
+    fn set(&self, value: u64) {
+        self.set(value);
+    }
+    #[inline]
+    fn add(&self, value: u64) -> u64 {
+        let before = self.get();
+        self.set(before.wrapping_add(value));
+        before
+    }
+    #[inline]
+    fn sub(&self, value: u64) -> u64 {
+        let before = self.get();
+        self.set(before.wrapping_sub(value));
+        before
+    }
+    #[inline]
+    fn replace(&self, from: u64, to: u64) -> Result<u64, u64> {
+        let before = self.get();
+        if before == from {
+            self.set(to);
+            Ok(before)
+        } else {
+            Err(before)
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Shared {}
+    impl Sealed for super::Confined {}
+}
+
+/// How contexts, variables and tokens are counted: [`Shared`] or [`Confined`].
+pub trait Sharing: sealed::Sealed + Sized + 'static {
+    /// The counted pointer in which values are kept.
+    type Value<V>: Clone + Deref<Target = V>;
+    /// What counts.
+    #[doc(hidden)]
+    type Word: Word;
+    /// Whether several threads may count at once.
+    #[doc(hidden)]
+    const ATOMIC: bool;
+    /// A value of its own.
+    fn value<V>(value: V) -> Self::Value<V>;
+    /// Whether both are one value, not merely equal.
+    fn ptr_eq<V>(left: &Self::Value<V>, right: &Self::Value<V>) -> bool;
+}
+
+/// Contexts that threads may share: counts are atomic, values are kept in [`Arc`]. The default.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared;
+
+/// Contexts that stay in one thread: counts are plain, values are kept in [`Rc`].
+#[derive(Clone, Copy, Debug)]
+pub struct Confined;
+
+impl Sharing for Shared {
+    type Value<V> = Arc<V>;
+    type Word = AtomicU64;
+    const ATOMIC: bool = true;
+    fn value<V>(value: V) -> Arc<V> {
+        Arc::new(value)
+    }
+    #[inline]
+    fn ptr_eq<V>(left: &Arc<V>, right: &Arc<V>) -> bool {
+        Arc::ptr_eq(left, right)
+    }
+}
+
+impl Sharing for Confined {
+    type Value<V> = Rc<V>;
+    type Word = Cell<u64>;
+    const ATOMIC: bool = false;
+    fn value<V>(value: V) -> Rc<V> {
+        Rc::new(value)
+    }
+    #[inline]
+    fn ptr_eq<V>(left: &Rc<V>, right: &Rc<V>) -> bool {
+        Rc::ptr_eq(left, right)
+    }
+}
