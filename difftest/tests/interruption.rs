@@ -27,7 +27,8 @@ fn main() -> ExitCode {
 fn lie() -> ExitCode {
     let mut engine = Reference::default();
     let identity = Identity { name: "lying".to_owned(), version: "1".to_owned() };
-    let hello = Hello { protocol: PROTOCOL_VERSION, engine: identity, python: engine.python_version(), steered: true, finalizes_promptly: true };
+    let hello =
+        Hello { protocol: PROTOCOL_VERSION, engine: identity, python: engine.python_version(), steered: true, finalizes_promptly: true };
     let mut output = std::io::stdout();
     writeln!(output, "{}", serde_json::to_string(&hello).expect("JSON")).expect("a reader");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {

@@ -97,7 +97,7 @@ impl<V, S: Sharing> Context<V, S> {
     #[must_use]
     pub fn iter(&self) -> Iter<V, S> {
         let vars = self.vars();
-        Iter { bindings: vars.iter(), vars }
+        Iter { map_len: vars.len(), bindings: vars.iter() }
     }
 
     /// Compares as CPython does (EQ-1 to EQ-6, `_PyHamt_Eq`): the same map is equal; maps of
@@ -169,8 +169,7 @@ impl<V, S: Sharing> WeakContext<V, S> {
 
 /// An iterator over the bindings that a context had when it was made (ITER-5).
 pub struct Iter<V, S: Sharing = Shared> {
-    // Held to the end, as CPython does: what the map binds goes when the iterator does (FINAL-1).
-    vars: Hamt<V, S>,
+    map_len: usize,
     bindings: HamtIter<V, S>,
 }
 
@@ -178,7 +177,7 @@ impl<V, S: Sharing> Iter<V, S> {
     /// The size of the whole map, however much has been taken (ITER-6, Python's `len(it)`).
     #[must_use]
     pub fn map_len(&self) -> usize {
-        self.vars.len()
+        self.map_len
     }
 }
 

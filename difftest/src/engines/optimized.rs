@@ -33,6 +33,11 @@ impl Engine for Optimized {
         Version::V3_14
     }
 
+    /// A patch at a map's root keeps what it replaces until the map's next write.
+    fn finalizes_promptly(&self) -> bool {
+        false
+    }
+
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         let session = Session::new();
         let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };

@@ -407,10 +407,7 @@ impl<'a> Grower<'a> {
                 let deletable = match object {
                     Object::None | Object::Missing => false,
                     Object::Value(_) => self.settings.programs,
-                    // `optimized` has variables in maps by number, so that the default of one that
-                    // only a map knows goes earlier there than in CPython.
-                    Object::Variable(_) => !self.settings.programs,
-                    Object::Token(_) | Object::Context(_) | Object::Iterator(_) => true,
+                    Object::Variable(_) | Object::Token(_) | Object::Context(_) | Object::Iterator(_) => true,
                 };
                 if !deletable {
                     return None;

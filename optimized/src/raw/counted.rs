@@ -231,7 +231,7 @@ impl<T, S: Sharing> Drop for Counted<T, S> {
 impl<T, S: Sharing> WeakCounted<T, S> {
     fn word(&self) -> &S::Word {
         // SAFETY: INVARIANT 2; the word lives as long as the block.
-        unsafe { &*(&raw const (*self.block.as_ptr()).word) }
+        unsafe { &(*self.block.as_ptr()).word }
     }
 
     /// A strong reference, if there is still one.
