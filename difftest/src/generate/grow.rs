@@ -2,8 +2,8 @@
 
 use contextvars_reference::{MapChange, Reference};
 use contextvars_spec::{
-    Action, Answer, ContextId, Equality, Handle, IteratorId, Object, Observation, Observe, Operation, Outcome, ReferenceId, RuleSet, Run, Step,
-    ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
+    Action, Answer, ContextId, Equality, Handle, IteratorId, Object, Observation, Observe, Operation, Outcome, ReferenceId, RuleSet, Run,
+    Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
 };
 
 use super::choice::Choice;
