@@ -32,6 +32,10 @@ const LONG: usize = 1_000;
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
 
+/// How many traces of a hundred have user code that operations call back into: it takes its time, and
+/// only engines in processes of their own are given it.
+pub const PROGRAMS: u32 = 4;
+
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
@@ -52,6 +56,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Where counterexamples go.
     pub out: PathBuf,
+    /// How many traces of a hundred have programs; [`PROGRAMS`] by default.
+    pub programs: u32,
     /// In one trace of so many it is followed which situations of CPython's trie it meets.
     pub follow: u64,
 }
@@ -69,8 +75,10 @@ pub struct Outcome {
     pub situations: Met,
     /// Who took part, with versions.
     pub engines: Vec<Identity>,
-    /// How many traces an engine was left out of, since they require a newer Python.
+    /// How many traces an engine was left out of, since they require what it has not.
     pub left_out: BTreeMap<String, u64>,
+    /// How many traces met a known fault of an engine, which was not compared from there on.
+    pub excused: BTreeMap<String, u64>,
     /// The counterexamples: signature and file.
     pub found: BTreeMap<String, PathBuf>,
     /// How long it took.
@@ -124,7 +132,7 @@ pub fn run(
         let mut engines = engines()?;
         let identities: Vec<_> = engines.iter().map(|engine| engine.identity()).collect();
         let python = engines.iter().map(|engine| engine.python_version()).min().unwrap_or(Version::V3_14);
-        let strategy = genomes(LENGTH, python);
+        let strategy = genomes(LENGTH, python, plan.programs);
         let mut own = Outcome::default();
         loop {
             let case = next.fetch_add(1, Ordering::Relaxed);
@@ -145,6 +153,9 @@ pub fn run(
         total.situations.extend(&own.situations);
         total.engines = identities;
         total.found.extend(own.found);
+        for (fault, count) in own.excused {
+            *total.excused.entry(fault).or_default() += count;
+        }
         for (name, count) in own.left_out {
             *total.left_out.entry(name).or_default() += count;
         }
@@ -192,6 +203,9 @@ fn run_case(
     own.cases += 1;
     own.operations += grown.len() as u64;
     own.rules.extend(&rules);
+    for (identity, fault) in ran.excused {
+        *own.excused.entry(format!("{} {fault}", identity.name)).or_default() += 1;
+    }
     for identity in ran.left_out {
         *own.left_out.entry(identity.name).or_default() += 1;
     }

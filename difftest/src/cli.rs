@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use contextvars_difftest::engines::python::LeftOut;
+use contextvars_difftest::engines::{self, Unavailable};
 
 /// Runs operation traces through models of CPython's contextvars and through CPython itself.
 ///
@@ -25,7 +27,9 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  difftest run --cases 1000 --seed 7\n  difftest run --time 10m --jobs 2 --json")]
     Run(RunArguments),
     /// Runs saved traces again, and compares with what they record.
-    #[command(after_help = "Examples:\n  difftest replay traces\n  difftest replay traces/found/x.json --engines reference,cpython")]
+    #[command(
+        after_help = "Examples:\n  difftest replay traces\n  difftest replay traces/found/x.json --engines reference,cpython\n  difftest replay traces/conformance --engines reference,pythons"
+    )]
     Replay {
         /// Trace files, or folders of them.
         #[arg(required = true)]
@@ -107,6 +111,9 @@ pub(crate) struct RunArguments {
     /// Where counterexamples go.
     #[arg(long, default_value = "traces/found")]
     pub(crate) out: PathBuf,
+    /// How many traces of a hundred have user code that operations call back into [default: 4].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) programs: Option<u32>,
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -114,19 +121,23 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct EngineArguments {
-    /// The engines, the one that the others are held to first [default: all that this build has].
-    /// `child=COMMAND` is a program that speaks the protocol of `difftest serve`.
+    /// The engines, the one that the others are held to first [default: all that are to be had here].
+    /// `python=PATH` is an interpreter, and `pythons` is every one that is found on PATH and under
+    /// pyenv. `child=COMMAND` is a program that speaks the protocol of `difftest serve`.
     #[arg(long, value_delimiter = ',')]
     pub(crate) engines: Option<Vec<String>>,
 }
 
 impl EngineArguments {
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.engines.clone().unwrap_or_else(|| {
-            let built = |name: &&&str| cfg!(feature = "cpython") || **name != "cpython";
-            contextvars_difftest::engines::NAMES.iter().filter(built).map(|name| (*name).to_owned()).collect()
-        })
+    pub(crate) fn names(&self) -> Result<Vec<String>, Unavailable> {
+        let at_hand = || engines::at_hand().into_iter().map(str::to_owned).collect();
+        engines::expand(self.engines.clone().unwrap_or_else(at_hand), say_left_out)
     }
+}
+
+/// Tells of a file that looks like an interpreter and is passed over.
+pub(crate) fn say_left_out(left_out: &LeftOut) {
+    eprintln!("note: `{}` is left out: {}", left_out.path.display(), left_out.reason);
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

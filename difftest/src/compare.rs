@@ -1,6 +1,6 @@
 //! The comparison of what two engines answered.
 
-use contextvars_spec::{Answer, Error, Observation, Operation, Outcome, Run, Step, Trace};
+use contextvars_spec::{Answer, Call, Error, Observation, Operation, Outcome, Run, Step, Trace};
 
 /// How two answers differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub fn first_difference(steps: &[Step], steered: bool, left: &Run, right: &Run) 
     if left.crash != right.crash {
         return Some(crash_difference(steps, left, right));
     }
-    let answers = steps.iter().zip(left.answers.iter().zip(&right.answers)).enumerate();
+    let open_from = left.open_from.into_iter().chain(right.open_from).min().unwrap_or(usize::MAX);
+    let answers = steps.iter().take(open_from).zip(left.answers.iter().zip(&right.answers)).enumerate();
     let mut outcome = None;
     for (index, (step, (left, right))) in answers {
         if let Some(difference) = strictness.answers(index, step, left, right) {
@@ -43,7 +44,7 @@ pub fn first_difference(steps: &[Step], steered: bool, left: &Run, right: &Run) 
             break;
         }
     }
-    let limit = outcome.as_ref().map_or(usize::MAX, |difference: &Difference| difference.step);
+    let limit = outcome.as_ref().map_or(open_from, |difference: &Difference| difference.step);
     let states = left.observations.iter().zip(&right.observations);
     for ((index, left), (_, right)) in states.take_while(|((index, _), _)| *index < limit) {
         if let Some(text) = strictness.states(left, right) {
@@ -85,11 +86,29 @@ impl Strictness {
                 kind: format!("{}-{}-or-{}", tag(), word(&left.outcome), word(&right.outcome)),
             });
         }
-        (left.events != right.events).then(|| Difference {
+        if left.events != right.events {
+            return Some(Difference {
+                step: index,
+                text: format!("`{}` shows watchers {:?} on one side and {:?} on the other", tag(), left.events, right.events),
+                kind: format!("{}-events", tag()),
+            });
+        }
+        (!self.calls(&left.calls, &right.calls)).then(|| Difference {
             step: index,
-            text: format!("`{}` shows watchers {:?} on one side and {:?} on the other", tag(), left.events, right.events),
-            kind: format!("{}-events", tag()),
+            text: format!("`{}` calls programs {:?} on one side and {:?} on the other", tag(), left.calls, right.calls),
+            kind: format!("{}-calls", tag()),
         })
+    }
+
+    fn calls(self, left: &[Call], right: &[Call]) -> bool {
+        let both_answer = |left: &Outcome, right: &Outcome| {
+            left == right || *left == Outcome::Unsupported || *right == Outcome::Unsupported || (!self.ordered && word(left) == word(right))
+        };
+        left.len() == right.len()
+            && left.iter().zip(right).all(|(left, right)| {
+                (left.of, left.on, left.outcomes.len()) == (right.of, right.on, right.outcomes.len())
+                    && left.outcomes.iter().zip(&right.outcomes).all(|(left, right)| both_answer(left, right))
+            })
     }
 
     fn outcomes(self, operation: &Operation, left: &Outcome, right: &Outcome) -> bool {

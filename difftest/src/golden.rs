@@ -4,7 +4,7 @@ use contextvars_reference::Reference;
 use contextvars_spec::{Observe, Operation, Rule, Step, ThreadId, Trace, Version};
 use proptest::strategy::{Strategy, ValueTree};
 
-use crate::campaign::{LENGTH, runner};
+use crate::campaign::{LENGTH, PROGRAMS, runner};
 use crate::generate::{genomes, grow};
 use crate::shrink::shrink;
 
@@ -16,7 +16,7 @@ const ATTEMPTS: u64 = 50_000;
 /// no generated trace exercises it.
 #[must_use]
 pub fn distil(rule: Rule) -> Option<Trace> {
-    let strategy = genomes(LENGTH, Version::V3_14);
+    let strategy = genomes(LENGTH, Version::V3_14, PROGRAMS);
     let search = |newest: Version, attempts: u64| {
         (0..attempts).find_map(|case| {
             let genome = strategy.new_tree(&mut runner(rule as u64, case)).ok()?.current();
@@ -43,6 +43,7 @@ pub fn record(trace: &mut Trace) {
         let answer = reference.step(step);
         step.outcome = Some(answer.outcome);
         step.events = answer.events;
+        step.calls = answer.calls;
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
-use contextvars_spec::{Answer, Crash, Engine, EngineError, Identity, Observe, Run, Step, Trace};
+use contextvars_spec::{Answer, Crash, Engine, EngineError, Identity, KnownFault, Observe, Operation, Run, Step, Trace, Version};
 
 use crate::compare::{Difference, first_difference};
 
@@ -38,6 +38,8 @@ pub struct Lockstep {
     pub divergence: Option<Divergence>,
     /// The engines that lack what the trace requires.
     pub left_out: Vec<Identity>,
+    /// The engines that were not compared from some step on, since they have a known fault.
+    pub excused: Vec<(Identity, KnownFault)>,
 }
 
 /// Runs the steps on every engine that has what they require, and compares each with the first.
@@ -48,16 +50,16 @@ pub struct Lockstep {
 ///
 /// If an engine itself fails.
 pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mut known: Option<Run>) -> Result<Lockstep, EngineError> {
-    let since = steps.iter().map(|step| step.operation.since()).max();
+    let needs = Needs::of(steps);
     let mut lockstep = Lockstep::default();
     let mut baseline: Option<(usize, Run)> = None;
     for index in 0..engines.len() {
         let engine = engines[index].as_mut();
-        if since.is_some_and(|since| engine.python_version() < since) {
+        if !needs.are_met_by(engine) {
             lockstep.left_out.push(engine.identity());
             continue;
         }
-        let run = match known.take() {
+        let mut run = match known.take() {
             Some(known) => known,
             None => answer(engine, steps, observe)?,
         };
@@ -65,6 +67,16 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             baseline = Some((index, run));
             continue;
         };
+        let version = engines[index].python_version();
+        let excused = left.known_faults.iter().filter(|(_, fault)| fault.affects(version)).min_by_key(|(step, _)| *step);
+        if let Some(&(step, fault)) = excused {
+            lockstep.excused.push((engines[index].identity(), fault));
+            // The process may end by the fault, and has answered nothing then.
+            if run.crash.is_some() {
+                continue;
+            }
+            run.open_from = Some(run.open_from.map_or(step, |open| open.min(step)));
+        }
         let steered = engines[*first].steers_hashes() && engines[index].steers_hashes();
         if let Some(difference) = first_difference(steps, steered, left, &run) {
             let answers = [left, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect();
@@ -74,6 +86,36 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
         }
     }
     Ok(lockstep)
+}
+
+/// What an engine must have to answer a trace.
+struct Needs {
+    since: Version,
+    programs: bool,
+    finalizers: bool,
+}
+
+impl Needs {
+    fn of(steps: &[Step]) -> Self {
+        let is_finalizer = |step: &Step| matches!(&step.operation, Operation::Value { on_drop, .. } if !on_drop.is_empty());
+        Self {
+            since: steps.iter().map(|step| step.operation.since()).max().unwrap_or(Version::FIRST),
+            programs: steps.iter().any(|step| step.operation.programs().next().is_some()),
+            finalizers: steps.iter().any(is_finalizer),
+        }
+    }
+
+    fn are_met_by(&self, engine: &dyn Engine) -> bool {
+        engine.python_version() >= self.since
+            && (engine.runs_programs() || !self.programs)
+            && (engine.finalizes_promptly() || !self.finalizers)
+    }
+}
+
+/// Whether the engine has everything that the trace requires.
+#[must_use]
+pub fn can_run(engine: &dyn Engine, trace: &Trace) -> bool {
+    engine.python_version() >= trace.since() && Needs::of(&trace.steps).are_met_by(engine)
 }
 
 /// What the engine answers; a panic of the implementation under test is an answer too.
@@ -112,10 +154,10 @@ fn quietly<R>(function: impl FnOnce() -> R) -> R {
 pub fn check_recorded(engine: &mut dyn Engine, trace: &Trace) -> Result<Option<Divergence>, EngineError> {
     let run = answer(engine, &trace.steps, Observe::Every(usize::MAX))?;
     let recorded = trace.steps.iter().zip(&run.answers).map(|(step, answer)| match &step.outcome {
-        Some(outcome) => Answer { outcome: outcome.clone(), events: step.events.clone() },
+        Some(outcome) => Answer { outcome: outcome.clone(), events: step.events.clone(), calls: step.calls.clone() },
         None => answer.clone(),
     });
-    let recorded = Run { answers: recorded.collect(), observations: run.observations.clone(), crash: None };
+    let recorded = Run { answers: recorded.collect(), observations: run.observations.clone(), ..Run::default() };
     Ok(first_difference(&trace.steps, engine.steers_hashes(), &recorded, &run).map(|difference| Divergence {
         left: Identity { name: "recorded".to_owned(), version: trace.format.to_string() },
         right: engine.identity(),

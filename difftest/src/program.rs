@@ -149,7 +149,7 @@ fn optional(value: Option<contextvars_spec::Value>, before: &str) -> String {
 /// The operation as a Python expression; absent where Python has none.
 fn expression(operation: &Operation) -> Option<String> {
     Some(match operation {
-        Operation::Value { equality, name } => match equality {
+        Operation::Value { equality, name, .. } => match equality {
             Equality::Never => format!("Value('{name}', 'never')"),
             Equality::Raises => format!("Value('{name}', 'raises')"),
             Equality::Group(group) => format!("Value('{name}', {group})"),

@@ -50,8 +50,10 @@ pub struct Summary {
     pub situations_followed: u64,
     /// Who took part.
     pub engines: Vec<Identity>,
-    /// How many traces an engine was left out of, since they require a newer Python.
+    /// How many traces an engine was left out of, since they require what it has not.
     pub left_out: std::collections::BTreeMap<String, u64>,
+    /// How many traces met a known fault of an engine, which was not compared from there on.
+    pub known_faults: std::collections::BTreeMap<String, u64>,
     /// The counterexamples.
     pub divergences: Vec<Found>,
     /// Whether the run was interrupted.
@@ -84,6 +86,7 @@ impl Summary {
             situations_followed: plan.follow,
             engines: outcome.engines.clone(),
             left_out: outcome.left_out.clone(),
+            known_faults: outcome.excused.clone(),
             divergences: found.collect(),
             interrupted: outcome.interrupted,
         }
@@ -110,7 +113,10 @@ impl fmt::Display for Summary {
             writeln!(f, "             not met: {}", self.situations_missed.join(", "))?;
         }
         for (engine, count) in &self.left_out {
-            writeln!(f, "left out     {engine}, of {count} traces that require a newer python")?;
+            writeln!(f, "left out     {engine}, of {count} traces that require a newer python or user code in a process of its own")?;
+        }
+        for (fault, count) in &self.known_faults {
+            writeln!(f, "known fault  {fault}, met by {count} traces")?;
         }
         writeln!(f, "divergences  {}", self.divergences.len())?;
         for found in &self.divergences {

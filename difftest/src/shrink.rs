@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use contextvars_spec::{Equality, Handle, Object, Operation, Step, ThreadId, Value, validate_steps};
+use contextvars_spec::{Equality, Handle, Object, Operation, Program, Step, ThreadId, Value, validate_steps};
 
 /// The smallest trace that can be reached from `steps` by removing steps and simplifying what is
 /// left, such that `fails` still holds. No single step of the result can be removed.
@@ -55,39 +55,69 @@ fn without(steps: &[Step], range: std::ops::Range<usize>) -> Vec<Step> {
         let mut needs = step.operation.uses().chain([Handle::Thread(step.thread)]);
         if range.contains(&index) || needs.any(|handle| missing.contains(&handle)) {
             missing.extend(step.operation.definition());
+            missing.extend(step.operation.programs().flat_map(|program| &program.0).filter_map(Operation::definition));
         } else {
             kept.push(step.clone());
         }
     }
+    for step in &mut kept {
+        step.operation.retain_in_programs(|operation| operation.uses().all(|handle| !missing.contains(&handle)));
+    }
     kept
+}
+
+/// The program without any one of its operations, for each.
+fn shorter(program: &Program) -> impl Iterator<Item = Program> {
+    (0..program.0.len()).map(|gone| {
+        let left = program.0.iter().enumerate().filter(|(index, _)| *index != gone);
+        Program(left.map(|(_, operation)| operation.clone()).collect())
+    })
 }
 
 /// Tries plainer operands, one at a time.
 fn simplify(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
-    let mut index = 0;
-    while index < best.len() {
-        for step in plainer(&best[index]) {
+    for index in 0..best.len() {
+        // What is plainer in one way may become plainer in another; it never becomes less so.
+        while let Some(candidate) = plainer(&best[index]).into_iter().find_map(|step| {
             let mut candidate = best.clone();
             candidate[index] = step;
-            if candidate[index] != best[index] && validate_steps(&candidate).is_ok() && fails(&candidate) {
-                *best = candidate;
-            }
+            (candidate[index] != best[index] && validate_steps(&candidate).is_ok() && fails(&candidate)).then_some(candidate)
+        }) {
+            *best = candidate;
         }
-        index += 1;
     }
 }
 
-/// Variants of a step that a reader has less to wonder about.
+/// Variants of a step that a reader has less to wonder about. No chain of them leads back.
 fn plainer(step: &Step) -> Vec<Step> {
     let mut variants = Vec::new();
     let mut offer = |operation: Operation| variants.push(Step::new(step.thread, operation));
     match step.operation.clone() {
-        Operation::Value { name, .. } => offer(Operation::Value { equality: Equality::Never, name }),
-        Operation::ContextVar { name, hash, default, variable } => {
-            offer(Operation::ContextVar { name: "a".into(), hash, default, variable });
-            offer(Operation::ContextVar { name: name.clone(), hash, default: None, variable });
-            for plain in [0, i64::from(variable.0)] {
-                offer(Operation::ContextVar { name: name.clone(), hash: Some(plain), default, variable });
+        Operation::Value { equality, on_compare, on_drop, name } => {
+            offer(Operation::Value { equality: Equality::Never, on_compare: on_compare.clone(), on_drop: on_drop.clone(), name });
+            for shorter in shorter(&on_compare) {
+                offer(Operation::Value { equality, on_compare: shorter, on_drop: on_drop.clone(), name });
+            }
+            for shorter in shorter(&on_drop) {
+                offer(Operation::Value { equality, on_compare: on_compare.clone(), on_drop: shorter, name });
+            }
+        }
+        Operation::ContextVar { name, hash, default, on_hash, variable } => {
+            let like = |name: &str, hash, default, on_hash: &Program| Operation::ContextVar {
+                name: name.into(),
+                hash,
+                default,
+                on_hash: on_hash.clone(),
+                variable,
+            };
+            offer(like("a", hash, default, &on_hash));
+            offer(like(&name, hash, None, &on_hash));
+            let plain = [0, i64::from(variable.0)];
+            for better in plain.into_iter().take_while(|plain| hash != Some(*plain)) {
+                offer(like(&name, Some(better), default, &on_hash));
+            }
+            for shorter in shorter(&on_hash) {
+                offer(like(&name, hash, default, &shorter));
             }
         }
         Operation::VarGet { variable, default: Some(_) } => {

@@ -1,5 +1,6 @@
 //! The trie that coverage builds again has the reference's bindings, in the reference's order.
 
+use contextvars_difftest::campaign::PROGRAMS;
 use contextvars_difftest::coverage::{Follower, Met, Trie};
 use contextvars_difftest::generate::{Hashes, genomes, grow};
 use contextvars_reference::Reference;
@@ -10,7 +11,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_map_of_a_generated_trace_is_as_the_reference_has_it(genome in genomes(160, Version::V3_14)) {
+    fn every_map_of_a_generated_trace_is_as_the_reference_has_it(genome in genomes(160, Version::V3_14, PROGRAMS)) {
         let steps = grow(&genome, Observe::Every(usize::MAX)).steps;
         let (mut reference, mut follower, mut met) = (Reference::with_journal(), Follower::default(), Met::default());
         for step in &steps {

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use contextvars_difftest::campaign::{self, Plan, Until};
+use contextvars_difftest::campaign::{self, PROGRAMS, Plan, Until};
 use contextvars_difftest::coverage::Situation;
 use contextvars_difftest::engines;
 use contextvars_spec::Rule;
@@ -13,9 +13,9 @@ const CASES: u64 = 8_000;
 
 fn agree(seed: u64) -> campaign::Outcome {
     println!("reproduce with: cargo difftest run --cases {CASES} --seed {seed}");
-    let names: Vec<_> = engines::NAMES.iter().filter(|name| cfg!(feature = "cpython") || **name != "cpython").collect();
+    let names = engines::at_hand();
     let out = tempfile::tempdir().expect("a temporary folder").keep();
-    let plan = Plan { until: Until::Cases(CASES), seed, jobs: 2, out, follow: 1 };
+    let plan = Plan { until: Until::Cases(CASES), seed, jobs: 2, out, programs: PROGRAMS, follow: 1 };
     let make = || names.iter().map(|name| engines::start(name)).collect();
     let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| ()).expect("the engines start");
     assert!(outcome.found.is_empty(), "seed {seed}: {:?}", outcome.found);

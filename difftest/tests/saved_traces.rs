@@ -13,18 +13,17 @@ fn traces() -> PathBuf {
 fn replay(path: &Path) -> Result<(), Failed> {
     let trace = load_trace(path)?;
     let mut all = Vec::new();
-    for name in engines::NAMES {
+    for name in engines::at_hand() {
         match engines::start(name) {
-            Ok(mut engine) if engine.python_version() >= trace.since() => {
+            Ok(mut engine) if lockstep::can_run(engine.as_ref(), &trace) => {
                 if let Some(divergence) = lockstep::check_recorded(engine.as_mut(), &trace)? {
                     return Err(format!("`{name}` differs from what is recorded: {}", divergence.difference.text).into());
                 }
                 all.push(engine);
             }
             Ok(engine) => {
-                eprintln!("{} {} is left out: {} requires python {}", name, engine.identity().version, path.display(), trace.since())
+                eprintln!("{} {} is left out: {} {}", name, engine.identity().version, path.display(), trace.needs())
             }
-            Err(engines::Unavailable::LeftOut) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use contextvars_difftest::campaign::{self, Plan, Until};
+use contextvars_difftest::campaign::{self, PROGRAMS, Plan, Until};
 use contextvars_difftest::lockstep;
 use contextvars_reference::Reference;
 use contextvars_spec::{Engine, EngineError, Error, Identity, Object, Observe, Operation, Outcome, Run, Step, Value, Version, load_trace};
@@ -39,7 +39,8 @@ impl Engine for Faulty {
 
 fn caught(name: &'static str, step: BreakStep, answer: BreakAnswer) {
     let out = tempfile::tempdir().expect("a temporary folder");
-    let plan = Plan { until: Until::Cases(300), seed: 11, jobs: 1, out: out.path().to_owned(), follow: campaign::FOLLOW };
+    let plan =
+        Plan { until: Until::Cases(300), seed: 11, jobs: 1, out: out.path().to_owned(), programs: PROGRAMS, follow: campaign::FOLLOW };
     let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Faulty { name, step, answer })]) };
     let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
     assert!(!outcome.found.is_empty(), "{name} was not caught in {} operations", outcome.operations);

@@ -107,7 +107,7 @@ impl<V> Context<V> {
     #[must_use]
     pub fn iter(&self) -> Iter<V> {
         let vars = self.vars();
-        Iter { map_len: vars.len(), bindings: vars.iter() }
+        Iter { bindings: vars.iter(), vars }
     }
 
     /// Compares as CPython does (EQ-1 to EQ-6, `_PyHamt_Eq`): the same map is equal; maps of
@@ -230,7 +230,8 @@ impl<V> WeakContext<V> {
 
 /// An iterator over the bindings that a context had when it was made (ITER-5).
 pub struct Iter<V> {
-    map_len: usize,
+    // Held to the end, as CPython does: what the map binds goes when the iterator does (FINAL-1).
+    vars: Hamt<V>,
     bindings: HamtIter<V>,
 }
 
@@ -238,7 +239,7 @@ impl<V> Iter<V> {
     /// The size of the whole map, however much has been taken (ITER-6, Python's `len(it)`).
     #[must_use]
     pub fn map_len(&self) -> usize {
-        self.map_len
+        self.vars.len()
     }
 }
 

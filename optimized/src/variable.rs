@@ -51,22 +51,23 @@ impl<V> ContextVar<V> {
     /// A variable with a default, which `get` answers where nothing is set (GET-3).
     #[must_use]
     pub fn with_default(name: impl Into<Arc<str>>, default: V) -> Self {
-        Self::build(name.into(), Some(default), None)
+        Self::build(name.into(), Some(Arc::new(default)), None)
     }
 
-    /// A variable with a hash of the caller's choice, on which only iteration order depends.
+    /// A variable with a hash of the caller's choice, on which only iteration order depends, and a
+    /// default that may be shared.
     #[must_use]
-    pub fn with_hash(name: impl Into<Arc<str>>, hash: i64, default: Option<V>) -> Self {
+    pub fn with_hash(name: impl Into<Arc<str>>, hash: i64, default: Option<Arc<V>>) -> Self {
         Self::build(name.into(), default, Some(hash))
     }
 
-    fn build(name: Arc<str>, default: Option<V>, hash: Option<i64>) -> Self {
+    fn build(name: Arc<str>, default: Option<Arc<V>>, hash: Option<i64>) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         // Consecutive serials fall into different slots of a node: a multiple of an odd constant.
         let hash = hash.unwrap_or(serial.wrapping_mul(0x9e37_79b9_7f4a_7c15).cast_signed());
         let id = VarId { serial, hash: fold_hash(hash) };
-        Self { inner: Arc::new(Inner { name, default: default.map(Arc::new), hash, id }) }
+        Self { inner: Arc::new(Inner { name, default, hash, id }) }
     }
 
     /// The name given at construction (VAR-6).

@@ -3,15 +3,29 @@
 use std::collections::BTreeMap;
 
 use contextvars_spec::{
-    CacheEntry, ContextId, Equality, IteratorId, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,
+    CacheEntry, ContextId, Equality, Handle, IteratorId, Program, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,
 };
 
 use crate::bindings::Bindings;
+use crate::programs::Pin;
 
 /// A context's index; contexts are never removed, only forgotten.
 pub(crate) type ContextIndex = usize;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) equality: Equality,
+    pub(crate) on_compare: Program,
+    pub(crate) on_drop: Program,
+    /// Whether the trace still holds it.
+    pub(crate) held: bool,
+    /// Whether its `on_drop` is still to run.
+    pub(crate) waits_for_drop: bool,
+    /// Whether its `on_compare` is running.
+    pub(crate) is_comparing: bool,
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct Variable {
     pub(crate) name: Box<str>,
     pub(crate) default: Option<Value>,
@@ -32,7 +46,7 @@ pub(crate) struct Token {
     pub(crate) thread: ThreadId,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Context {
     pub(crate) bindings: Bindings,
     pub(crate) previous: Option<ContextIndex>,
@@ -48,7 +62,7 @@ pub(crate) struct Frame {
     pub(crate) name: ContextId,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Thread {
     pub(crate) current: Option<ContextIndex>,
     pub(crate) context_ver: u64,
@@ -69,7 +83,7 @@ pub(crate) enum View {
     Items,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Iterator {
     pub(crate) view: View,
     /// The bindings at its creation (ITER-5).
@@ -83,9 +97,9 @@ pub(crate) struct Watcher {
 }
 
 /// Everything there is.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Objects {
-    pub(crate) values: BTreeMap<ValueId, Equality>,
+    pub(crate) values: BTreeMap<ValueId, Made>,
     pub(crate) variables: BTreeMap<VariableId, Variable>,
     pub(crate) tokens: BTreeMap<TokenId, Token>,
     pub(crate) contexts: Vec<Context>,
@@ -94,6 +108,10 @@ pub(crate) struct Objects {
     pub(crate) references: BTreeMap<ReferenceId, (ContextId, ContextIndex)>,
     pub(crate) threads: BTreeMap<ThreadId, Thread>,
     pub(crate) watchers: [Option<Watcher>; 8],
+    /// What the operations that are being carried out hold, outermost first.
+    pub(crate) pins: Vec<Pin>,
+    /// Whether any value or name has a program; without one nothing needs to be pinned.
+    pub(crate) has_programs: bool,
 }
 
 impl Objects {
@@ -102,20 +120,39 @@ impl Objects {
         self.contexts.len() - 1
     }
 
-    /// Whether anything still leads to the context (CONTEXT-5, TOKEN-13): the trace, a token, or a
-    /// thread's current context, open calls and what was current before.
-    pub(crate) fn is_alive(&self, context: ContextIndex) -> bool {
+    pub(crate) fn is_bound(&self, handle: Handle) -> bool {
+        match handle {
+            Handle::Value(id) => self.values.get(&id).is_some_and(|value| value.held),
+            Handle::Variable(id) => self.variables.get(&id).is_some_and(|variable| variable.held),
+            Handle::Token(id) => self.tokens.contains_key(&id),
+            Handle::Context(id) => self.names.contains_key(&id),
+            Handle::Iterator(id) => self.iterators.contains_key(&id),
+            Handle::Reference(id) => self.references.contains_key(&id),
+            Handle::Thread(id) => self.threads.contains_key(&id),
+            // No operation needs one.
+            Handle::Watcher(_) => true,
+        }
+    }
+
+    /// For each context whether anything still leads to it (CONTEXT-5, TOKEN-13): the trace, a token,
+    /// a thread's current context, open calls and what was current before, or a running operation.
+    pub(crate) fn alive_contexts(&self) -> Vec<bool> {
         let named = self.names.values().copied();
         let tokens = self.tokens.values().map(|token| token.context);
         let threads =
             self.threads.values().flat_map(|thread| thread.current.into_iter().chain(thread.frames.iter().map(|frame| frame.context)));
-        let mut pending: Vec<_> = named.chain(tokens).chain(threads).collect();
-        let mut seen = vec![false; self.contexts.len()];
+        let pinned = self.pins.iter().filter_map(|pin| match pin {
+            Pin::Context(index) => Some(*index),
+            Pin::Token(token) => Some(token.context),
+            Pin::Value(_) | Pin::Variable(_) | Pin::Bindings(_) => None,
+        });
+        let mut pending: Vec<_> = named.chain(tokens).chain(threads).chain(pinned).collect();
+        let mut alive = vec![false; self.contexts.len()];
         while let Some(index) = pending.pop() {
-            if !std::mem::replace(&mut seen[index], true) {
+            if !std::mem::replace(&mut alive[index], true) {
                 pending.extend(self.contexts[index].previous);
             }
         }
-        seen[context]
+        alive
     }
 }

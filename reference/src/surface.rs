@@ -2,13 +2,37 @@
 
 use contextvars_spec::{Action, Error, Exception, Object, Outcome, Rule, ThreadId};
 
-use crate::machine::Reference;
+use crate::machine::{Reference, bound};
 
 fn raises(exception: Exception) -> Outcome {
     Outcome::Error(Error::Unspecified { exception })
 }
 
 impl Reference {
+    /// VAR-5, TOKEN-8, CONTEXT-4, MISSING-2.
+    pub(crate) fn hash(&mut self, object: Object) -> Outcome {
+        let unhashable = Error::Unspecified { exception: Exception::TypeError };
+        match object {
+            Object::Variable(id) => {
+                self.cite(Rule::Var5);
+                Outcome::Hash(bound!(self.objects.variables.get(&id)).hash)
+            }
+            Object::Token(_) => {
+                self.cite(Rule::Token8);
+                Outcome::Error(unhashable)
+            }
+            Object::Context(_) => {
+                self.cite(Rule::Context4);
+                Outcome::Error(unhashable)
+            }
+            Object::Missing => {
+                self.cite(Rule::Missing2);
+                Outcome::None
+            }
+            Object::None | Object::Value(_) | Object::Iterator(_) => Outcome::None,
+        }
+    }
+
     /// `attempt`: VAR-2 to VAR-4, VAR-7, VAR-11 to VAR-13, TOKEN-5, TOKEN-10 to TOKEN-12, TOKEN-16,
     /// MISSING-2, MISSING-3, CONTEXT-2, CONTEXT-5 to CONTEXT-8, RUN-2, RUN-3, RUN-5, RUN-6.
     pub(crate) fn attempt(&mut self, thread: ThreadId, action: Action, object: Object) -> Outcome {

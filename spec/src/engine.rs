@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::handle::{ContextId, TokenId, Value, VariableId};
+use crate::known_fault::KnownFault;
 use crate::operation::Step;
 use crate::outcome::Answer;
 use crate::version::Version;
@@ -81,6 +82,11 @@ pub struct Run {
     pub answers: Vec<Answer>,
     /// The recorded states, each with the index of the step before it.
     pub observations: Vec<(usize, Observation)>,
+    /// The step from which on the rules leave the answers open (FINAL-1): they are not compared.
+    pub open_from: Option<usize>,
+    /// The known faults of CPython that the trace meets, each with the step that does. From there on an
+    /// interpreter that has the fault is not compared.
+    pub known_faults: Vec<(usize, KnownFault)>,
     /// How the engine's process ended before it had answered, if it has one and it did.
     pub crash: Option<Crash>,
 }
@@ -135,6 +141,18 @@ pub trait Engine {
     /// Whether the engine gives variables the hashes that traces give them, so that its order of
     /// iteration is comparable.
     fn steers_hashes(&self) -> bool {
+        true
+    }
+
+    /// Whether the engine runs the programs that values and names carry. Traces that have some are not
+    /// given to others.
+    fn runs_programs(&self) -> bool {
+        true
+    }
+
+    /// Whether a value goes the moment that its last reference does (FINAL-1). Traces that have
+    /// programs for that are not given to others.
+    fn finalizes_promptly(&self) -> bool {
         true
     }
 

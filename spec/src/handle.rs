@@ -276,6 +276,21 @@ pub enum Handle {
     Watcher(WatcherId),
 }
 
+impl Handle {
+    /// The object behind the handle; weak references, threads and watchers are none.
+    #[must_use]
+    pub fn object(self) -> Option<Object> {
+        Some(match self {
+            Self::Value(id) => Object::Value(id),
+            Self::Variable(id) => Object::Variable(id),
+            Self::Token(id) => Object::Token(id),
+            Self::Context(id) => Object::Context(id),
+            Self::Iterator(id) => Object::Iterator(id),
+            Self::Reference(_) | Self::Thread(_) | Self::Watcher(_) => return None,
+        })
+    }
+}
+
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

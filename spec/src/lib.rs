@@ -3,6 +3,7 @@
 
 mod engine;
 mod handle;
+mod known_fault;
 mod load;
 mod operation;
 mod outcome;
@@ -16,9 +17,10 @@ pub use engine::{Crash, Engine, EngineError, Identity, Observation, Observe, Obs
 pub use handle::{
     ContextId, Handle, HandleError, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,
 };
+pub use known_fault::KnownFault;
 pub use load::{FORMAT_VERSION, LoadError, MAX_TRACE_BYTES, load_trace, parse_trace};
-pub use operation::{Action, Equality, Operation, Step};
-pub use outcome::{Answer, CacheEntry, CurrentContext, Error, Event, Exception, Outcome};
+pub use operation::{Action, Equality, Operation, Program, Step};
+pub use outcome::{Answer, CacheEntry, Call, CurrentContext, Error, Event, Exception, Outcome, Trigger};
 pub use protocol::{Hello, PROTOCOL_VERSION, Request, Response};
 pub use rule::{Rule, RuleSet, UnknownRule};
 pub use trace::{Provenance, Requirements, Trace};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::handle::{ContextId, Handle, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId};
-use crate::outcome::{Event, Outcome};
+use crate::outcome::{Call, Event, Outcome};
 use crate::version::Version;
 
 /// How a value answers `==`.
@@ -76,14 +76,18 @@ pub enum Action {
 #[serde(tag = "op", deny_unknown_fields)]
 #[allow(missing_docs, reason = "fields are operands; the variant's text says what they are for")]
 pub enum Operation {
-    /// Makes an object to bind, with its own idea of equality.
+    /// Makes an object to bind, with its own idea of equality, and programs that run when it is compared and when it goes.
     #[serde(rename = "value")]
     Value {
         equality: Equality,
+        #[serde(default, skip_serializing_if = "Program::is_empty")]
+        on_compare: Program,
+        #[serde(default, skip_serializing_if = "Program::is_empty")]
+        on_drop: Program,
         #[serde(rename = "as")]
         name: ValueId,
     },
-    /// `ContextVar(name, *, default)`. `hash` is the variable's 64-bit hash, which engines must use; without it the engine chooses, and iteration order is compared as a set.
+    /// `ContextVar(name, *, default)`. `hash` is the variable's 64-bit hash, which engines must use; without it the engine chooses, and iteration order is compared as a set. `on_hash` runs when the name is hashed.
     #[serde(rename = "ContextVar")]
     ContextVar {
         name: Box<str>,
@@ -91,6 +95,8 @@ pub enum Operation {
         hash: Option<i64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         default: Option<Value>,
+        #[serde(default, skip_serializing_if = "Program::is_empty")]
+        on_hash: Program,
         #[serde(rename = "as")]
         variable: VariableId,
     },
@@ -231,7 +237,7 @@ pub enum Operation {
     /// `reference()`: the context, or `None` once it is gone.
     #[serde(rename = "dereference")]
     Dereference { reference: ReferenceId },
-    /// `del name`: the trace's own reference goes.
+    /// `del name`: the trace's own reference goes, and with the last one the object.
     #[serde(rename = "del")]
     Drop { object: Object },
     /// `PyContext_New()`.
@@ -320,6 +326,26 @@ pub enum Operation {
     HasCurrentContext {},
 }
 
+/// User code that an operation calls back into: operations, carried out by the thread that calls.
+///
+/// What a program may do is what [`Operation::fits_program`] says. A program that is running does not
+/// run again, and of one step no more than [`Program::MAX_CALLS`] run, so that every step ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Program(pub Box<[Operation]>);
+
+impl Program {
+    /// How many programs one step may run. Faults by calling back need one or two calls; values that
+    /// compare with one another could make thousands.
+    pub const MAX_CALLS: usize = 24;
+
+    /// Whether there is nothing to run.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Operation {
     /// The operation's tag in a trace.
     #[must_use]
@@ -365,6 +391,53 @@ impl Operation {
             Self::StartThread { started } => Handle::Thread(started),
             _ => return None,
         })
+    }
+
+    /// The programs that the operation hands over.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        let programs = match self {
+            Self::Value { on_compare, on_drop, .. } => [Some(on_compare), Some(on_drop)],
+            Self::ContextVar { on_hash, .. } => [Some(on_hash), None],
+            _ => [None, None],
+        };
+        programs.into_iter().flatten().filter(|program| !program.is_empty())
+    }
+
+    /// Keeps of the programs that the operation hands over the operations for which `keep` holds.
+    pub fn retain_in_programs(&mut self, keep: impl Fn(&Self) -> bool) {
+        let retain = |program: &mut Program| {
+            if !program.0.iter().all(&keep) {
+                program.0 = std::mem::take(&mut program.0).into_iter().filter(&keep).collect();
+            }
+        };
+        match self {
+            Self::Value { on_compare, on_drop, .. } => [on_compare, on_drop].into_iter().for_each(retain),
+            Self::ContextVar { on_hash, .. } => retain(on_hash),
+            _ => {}
+        }
+    }
+
+    /// Whether a program may have the operation: it begins and ends no callable and no thread, adds
+    /// and clears no watcher, makes no value and no variable, and does not look at `context_ver`.
+    #[must_use]
+    pub fn fits_program(&self) -> bool {
+        !matches!(
+            self,
+            Self::Value { .. }
+                | Self::ContextVar { .. }
+                | Self::CapiVarNew { .. }
+                | Self::Run { .. }
+                | Self::Return {}
+                | Self::Raise {}
+                | Self::Attempt { .. }
+                | Self::AddWatcher { .. }
+                | Self::ClearWatcher { .. }
+                | Self::StartThread { .. }
+                | Self::EndThread {}
+                | Self::ContextVer {}
+                | Self::SetContextVer { .. }
+                | Self::HasCurrentContext {}
+        )
     }
 
     /// The handles that the operation needs, in the order of its fields.
@@ -435,6 +508,9 @@ pub struct Step {
     /// The recorded events that watchers saw during the operation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+    /// The recorded calls of programs during the operation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Call>,
 }
 
 fn main_thread() -> ThreadId {
@@ -445,7 +521,7 @@ impl Step {
     /// A step whose outcome is not recorded.
     #[must_use]
     pub fn new(thread: ThreadId, operation: Operation) -> Self {
-        Self { thread, operation, outcome: None, events: Vec::new() }
+        Self { thread, operation, outcome: None, events: Vec::new(), calls: Vec::new() }
     }
 }
 
@@ -484,10 +560,12 @@ impl<'de> Deserialize<'de> for Step {
         let thread = fields.remove("thread").map(serde_json::from_value).transpose();
         let outcome = fields.remove("outcome").map(serde_json::from_value).transpose();
         let events = fields.remove("events").map(serde_json::from_value).transpose();
+        let calls = fields.remove("calls").map(serde_json::from_value).transpose();
         Ok(Self {
             thread: thread.map_err(D::Error::custom)?.unwrap_or(ThreadId::MAIN),
             outcome: outcome.map_err(D::Error::custom)?,
             events: events.map_err(D::Error::custom)?.unwrap_or_default(),
+            calls: calls.map_err(D::Error::custom)?.unwrap_or_default(),
             operation: serde_json::from_value(Json::Object(fields)).map_err(D::Error::custom)?,
         })
     }

@@ -229,7 +229,32 @@ pub struct Event {
     pub current: CurrentContext,
 }
 
-/// What an engine answers to one step: the outcome, and what watchers saw meanwhile.
+/// Why a program ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The value was compared: `__eq__`.
+    Compare,
+    /// The last reference to the value went: `__del__`.
+    Drop,
+    /// The variable's name was hashed: `__hash__`.
+    Hash,
+}
+
+/// One call of a program, and what its operations answered. Calls stand in the order in which they
+/// began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// The value or variable whose program ran.
+    pub of: Object,
+    /// Why it ran.
+    pub on: Trigger,
+    /// What its operations answered.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What an engine answers to one step: the outcome, and what watchers and programs saw meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
@@ -238,10 +263,13 @@ pub struct Answer {
     /// The events, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+    /// The calls of programs, in the order in which they began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Call>,
 }
 
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, events: Vec::new() }
+        Self { outcome, events: Vec::new(), calls: Vec::new() }
     }
 }

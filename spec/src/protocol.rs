@@ -25,6 +25,9 @@ pub struct Hello {
     /// Whether variables get the hashes that traces give them; where not, order is compared as a set.
     #[serde(default = "yes")]
     pub steered: bool,
+    /// Whether a value goes the moment that its last reference does (FINAL-1).
+    #[serde(default = "yes")]
+    pub finalizes_promptly: bool,
 }
 
 fn yes() -> bool {
@@ -97,6 +100,6 @@ mod tests {
         assert_eq!(serde_json::to_string(&response).unwrap(), line);
 
         let hello: Hello = serde_json::from_str(r#"{"protocol":1,"engine":{"name":"coq","version":"0.1.0"},"python":"3.14"}"#).unwrap();
-        assert!(hello.steered);
+        assert!(hello.steered && hello.finalizes_promptly);
     }
 }

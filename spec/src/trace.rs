@@ -88,6 +88,14 @@ impl Trace {
         self.requires.python.unwrap_or(Version::FIRST).max(required(&self.steps).python.unwrap_or(Version::FIRST))
     }
 
+    /// What an engine must have to be given the trace, in words that follow "which" or "the trace".
+    #[must_use]
+    pub fn needs(&self) -> String {
+        let calls_back = self.steps.iter().any(|step| step.operation.programs().next().is_some());
+        let user_code = if calls_back { " and user code in a process of its own" } else { "" };
+        format!("requires python {}{user_code}", self.since())
+    }
+
     /// The trace as indented JSON, with a final newline.
     ///
     /// # Errors

@@ -26,14 +26,26 @@ pub enum Problem {
     #[error("`thread0` cannot end; leave the step out, or end another thread")]
     MainEnds,
     /// Something is deleted that the trace cannot delete.
-    #[error("`{0}` cannot be deleted; name a variable, a token, a context or an iterator")]
+    #[error("`{0}` cannot be deleted; name what the trace has made")]
     NotDeletable(Object),
+    /// A program has an operation that no program may have.
+    #[error("a program cannot have `{0}`; move it to a step of its own")]
+    NotInProgram(String),
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Status {
+    /// Made by a step, or by a program, which may or may not have run.
     Defined,
     Gone,
+}
+
+#[derive(Default)]
+struct Handles {
+    status: HashMap<Handle, Status>,
+    /// What programs need, with the step that hands the program over. A program runs later, so that
+    /// what it needs may be made later too; where it is not there, the operation is skipped.
+    needed: Vec<(usize, Handle)>,
 }
 
 /// Checks that every handle is made once, before its uses, and not used after it has gone.
@@ -42,42 +54,55 @@ enum Status {
 ///
 /// The index of the first step that breaks this, and how.
 pub fn validate_steps(steps: &[Step]) -> Result<(), (usize, Problem)> {
-    let mut handles = HashMap::from([(Handle::Thread(ThreadId::MAIN), Status::Defined)]);
+    let mut handles = Handles::default();
+    handles.status.insert(Handle::Thread(ThreadId::MAIN), Status::Defined);
     for (index, step) in steps.iter().enumerate() {
-        check(step, &mut handles).map_err(|problem| (index, problem))?;
+        handles.check(index, step).map_err(|problem| (index, problem))?;
     }
-    Ok(())
+    let undefined = handles.needed.iter().find(|(_, handle)| !handles.status.contains_key(handle));
+    undefined.map_or(Ok(()), |&(index, handle)| Err((index, Problem::Undefined(handle))))
 }
 
-fn check(step: &Step, handles: &mut HashMap<Handle, Status>) -> Result<(), Problem> {
-    let thread = Handle::Thread(step.thread);
-    match handles.get(&thread) {
-        Some(Status::Defined) => {}
-        Some(Status::Gone) => return Err(Problem::Ended(step.thread)),
-        None => return Err(Problem::Undefined(thread)),
-    }
-    for used in step.operation.uses() {
-        match handles.get(&used) {
+impl Handles {
+    fn check(&mut self, index: usize, step: &Step) -> Result<(), Problem> {
+        let thread = Handle::Thread(step.thread);
+        match self.status.get(&thread) {
             Some(Status::Defined) => {}
-            Some(Status::Gone) => return Err(Problem::Deleted(used)),
-            None => return Err(Problem::Undefined(used)),
+            Some(Status::Gone) => return Err(Problem::Ended(step.thread)),
+            None => return Err(Problem::Undefined(thread)),
+        }
+        for used in step.operation.uses() {
+            match self.status.get(&used) {
+                Some(Status::Defined) => {}
+                Some(Status::Gone) => return Err(Problem::Deleted(used)),
+                None => return Err(Problem::Undefined(used)),
+            }
+        }
+        match step.operation {
+            Operation::EndThread {} if step.thread.is_main() => return Err(Problem::MainEnds),
+            Operation::EndThread {} => {
+                self.status.insert(thread, Status::Gone);
+            }
+            Operation::Drop { object } => {
+                let handle = object.handle().ok_or(Problem::NotDeletable(object))?;
+                self.status.insert(handle, Status::Gone);
+            }
+            _ => {}
+        }
+        for operation in step.operation.programs().flat_map(|program| &program.0) {
+            if !operation.fits_program() {
+                return Err(Problem::NotInProgram(operation.tag()));
+            }
+            self.needed.extend(operation.uses().map(|handle| (index, handle)));
+            self.define(operation)?;
+        }
+        self.define(&step.operation)
+    }
+
+    fn define(&mut self, operation: &Operation) -> Result<(), Problem> {
+        match operation.definition() {
+            Some(made) if self.status.insert(made, Status::Defined).is_some() => Err(Problem::Doubled(made)),
+            _ => Ok(()),
         }
     }
-    match step.operation {
-        Operation::EndThread {} if step.thread.is_main() => return Err(Problem::MainEnds),
-        Operation::EndThread {} => {
-            handles.insert(thread, Status::Gone);
-        }
-        Operation::Drop { object } => match object {
-            Object::None | Object::Missing | Object::Value(_) => return Err(Problem::NotDeletable(object)),
-            _ => handles.extend(object.handle().map(|handle| (handle, Status::Gone))),
-        },
-        _ => {}
-    }
-    if let Some(made) = step.operation.definition()
-        && handles.insert(made, Status::Defined).is_some()
-    {
-        return Err(Problem::Doubled(made));
-    }
-    Ok(())
 }

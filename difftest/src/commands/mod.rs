@@ -11,9 +11,9 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use contextvars_difftest::engines::{self, Unavailable};
-use contextvars_spec::{Engine, Trace};
+use contextvars_spec::{Engine, Identity, Trace};
 
-use crate::cli::{Arguments, Command};
+use crate::cli::{Arguments, Command, say_left_out};
 
 /// What a subcommand ends with: an exit status, or an error, which is bad usage or input.
 type Ended = Result<ExitCode, Box<dyn Error + Send + Sync>>;
@@ -23,10 +23,10 @@ const DIVERGENCE: u8 = 1;
 pub(crate) fn run(arguments: Arguments) -> Ended {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
-        Command::Replay { paths, engines, json } => replay::replay(&paths, &engines.names(), json),
+        Command::Replay { paths, engines, json } => replay::replay(&paths, &engines.names()?, json),
         Command::Record { paths } => replay::record(&paths),
-        Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines.names()),
-        Command::Show { file, engines } => show::show(&file, &engines.names()),
+        Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines.names()?),
+        Command::Show { file, engines } => show::show(&file, &engines.names()?),
         Command::Golden { folder } => rules::golden(&folder),
         Command::Engines => list_engines(),
         Command::Rules { paths } => rules::rules(&paths),
@@ -43,11 +43,17 @@ fn start(names: &[String]) -> Result<Vec<Box<dyn Engine>>, Unavailable> {
 }
 
 fn list_engines() -> Ended {
-    for name in engines::NAMES {
-        match engines::start(name) {
-            Ok(engine) => println!("{name:<12} {} (rules of python {})", engine.identity().version, engine.python_version()),
+    let (pythons, left_out) = engines::python::find();
+    let pythons = pythons.iter().map(|found| format!("python={}", found.path.display()));
+    for name in engines::NAMES.iter().map(|name| (*name).to_owned()).chain(pythons) {
+        match engines::start(&name) {
+            Ok(engine) => {
+                let Identity { name: who, version } = engine.identity();
+                println!("{name:<12} {who} {version} (rules of python {})", engine.python_version());
+            }
             Err(error) => println!("{name:<12} not to be had: {error}"),
         }
     }
+    left_out.iter().for_each(say_left_out);
     Ok(ExitCode::SUCCESS)
 }

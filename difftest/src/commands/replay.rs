@@ -69,9 +69,9 @@ fn replay_one(
 ) -> Result<Vec<Divergence>, contextvars_spec::EngineError> {
     let mut found = Vec::new();
     for engine in engines.iter_mut() {
-        if engine.python_version() < trace.since() {
+        if !lockstep::can_run(engine.as_ref(), trace) {
             let identity = engine.identity();
-            left_out.push(format!("{} {} of {}, which requires python {}", identity.name, identity.version, file.display(), trace.since()));
+            left_out.push(format!("{} {} of {}, which {}", identity.name, identity.version, file.display(), trace.needs()));
         } else {
             found.extend(lockstep::check_recorded(engine.as_mut(), trace)?);
         }

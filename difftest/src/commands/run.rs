@@ -17,7 +17,7 @@ use crate::cli::RunArguments;
 const CASES: u64 = 20_000;
 
 pub(crate) fn run(arguments: &RunArguments) -> Ended {
-    let names = arguments.engines.names();
+    let names = arguments.engines.names()?;
     if names.len() < 2 {
         return Err("one engine alone has nothing to differ from; name two or more with `--engines`".into());
     }
@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         seed,
         jobs: arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         out: arguments.out.clone(),
+        programs: arguments.programs.unwrap_or(campaign::PROGRAMS),
         follow: campaign::FOLLOW,
     };
     let interrupt = Arc::new(AtomicBool::new(false));

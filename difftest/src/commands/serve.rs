@@ -10,8 +10,13 @@ use super::Ended;
 
 pub(crate) fn serve(name: &str) -> Ended {
     let mut engine = engines::start(name)?;
-    let hello =
-        Hello { protocol: PROTOCOL_VERSION, engine: engine.identity(), python: engine.python_version(), steered: engine.steers_hashes() };
+    let hello = Hello {
+        protocol: PROTOCOL_VERSION,
+        engine: engine.identity(),
+        python: engine.python_version(),
+        steered: engine.steers_hashes(),
+        finalizes_promptly: engine.finalizes_promptly(),
+    };
     let mut output = std::io::stdout().lock();
     writeln!(output, "{}", serde_json::to_string(&hello)?)?;
     output.flush()?;

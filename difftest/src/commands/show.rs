@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use contextvars_difftest::program;
+use contextvars_difftest::{lockstep, program};
 use contextvars_spec::{Observe, Outcome, load_trace};
 
 use super::{Ended, start};
@@ -16,8 +16,8 @@ pub(crate) fn show(file: &Path, names: &[String]) -> Ended {
     let mut columns = Vec::new();
     for engine in &mut engines {
         let identity = engine.identity();
-        if engine.python_version() < trace.since() {
-            println!("# {} {} is left out: the trace requires python {}", identity.name, identity.version, trace.since());
+        if !lockstep::can_run(engine.as_ref(), &trace) {
+            println!("# {} {} is left out: the trace {}", identity.name, identity.version, trace.needs());
         } else {
             let run = engine.run(&trace.steps, Observe::Every(usize::MAX))?;
             columns.push((format!("{} {}", identity.name, identity.version), run.answers));

@@ -70,6 +70,10 @@ impl Engine for Child {
         self.hello.steered
     }
 
+    fn finalizes_promptly(&self) -> bool {
+        self.hello.finalizes_promptly
+    }
+
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         let mut process = match self.process.take() {
             Some(process) => process,
@@ -85,7 +89,7 @@ impl Engine for Child {
         match response {
             Response::Run { answers, observations } if answers.len() == steps.len() => {
                 self.process = Some(process);
-                Ok(Run { answers, observations, crash: None })
+                Ok(Run { answers, observations, ..Run::default() })
             }
             Response::Run { answers, .. } => Err(self.failure(format!("it answered {} of {} steps", answers.len(), steps.len()))),
             Response::Failure { failure } => Err(self.failure(failure)),

@@ -1,26 +1,39 @@
 //! The engines, by their names on the command line.
 
 pub mod child;
+pub mod coq;
 #[cfg(feature = "cpython")]
 pub mod cpython;
 pub mod optimized;
+pub mod python;
+
+use std::sync::Once;
 
 use contextvars_reference::Reference;
 use contextvars_spec::{Engine, EngineError};
 use thiserror::Error;
 
 /// The names of all engines that this build knows, the one that others are held to first.
-pub const NAMES: &[&str] = &["reference", "optimized", "cpython"];
+pub const NAMES: &[&str] = &["reference", "optimized", "coq", "cpython"];
+
+/// The name of the group of every Python interpreter that is found.
+pub const PYTHONS: &str = "pythons";
 
 /// An engine cannot be had.
 #[derive(Debug, Error)]
 pub enum Unavailable {
     /// No engine has the name.
-    #[error("`{0}` is not an engine; name some of reference, optimized, cpython, child=COMMAND")]
+    #[error("`{0}` is not an engine; name some of reference, optimized, coq, cpython, pythons, python=PATH, child=COMMAND")]
     Unknown(String),
+    /// There is no interpreter for the group `pythons`.
+    #[error("no python interpreter was found on PATH or under pyenv; name one with `python=PATH`")]
+    NoPythons,
     /// The build left it out.
     #[error("engine `cpython` was left out of this build; build with `--features cpython`")]
     LeftOut,
+    /// The formal model's oracle is not built.
+    #[error("engine `coq` is not built; build it with `make -C spec/coq oracle`, or name it in `CONTEXTVARS_ORACLE`")]
+    NotBuilt,
     /// It does not start.
     #[error(transparent)]
     Broken(#[from] EngineError),
@@ -35,13 +48,57 @@ pub fn start(name: &str) -> Result<Box<dyn Engine>, Unavailable> {
     match name {
         "reference" => Ok(Box::new(Reference::default())),
         "optimized" => Ok(Box::new(optimized::Optimized)),
+        "coq" => Ok(Box::new(coq::Coq::start(coq::Coq::find().ok_or(Unavailable::NotBuilt)?)?)),
         #[cfg(feature = "cpython")]
         "cpython" => Ok(Box::new(cpython::CPython::new()?)),
         #[cfg(not(feature = "cpython"))]
         "cpython" => Err(Unavailable::LeftOut),
-        _ => match name.strip_prefix("child=") {
-            Some(command) => Ok(Box::new(child::Child::start(name, shlex::split(command).unwrap_or_default())?)),
-            None => Err(Unavailable::Unknown(name.to_owned())),
+        _ => match name.split_once('=') {
+            Some(("child", command)) => Ok(Box::new(child::Child::start(name, shlex::split(command).unwrap_or_default())?)),
+            Some(("python", path)) => Ok(Box::new(python::Python::start(name, path)?)),
+            _ => Err(Unavailable::Unknown(name.to_owned())),
         },
     }
+}
+
+/// The names with `pythons`, where it is one of them, replaced by every interpreter that was found.
+/// `left_out` is told of each file that looks like an interpreter and does not work.
+///
+/// # Errors
+///
+/// If no interpreter was found for `pythons`.
+pub fn expand(names: Vec<String>, left_out: impl Fn(&python::LeftOut)) -> Result<Vec<String>, Unavailable> {
+    let mut expanded = Vec::with_capacity(names.len());
+    for name in names {
+        if name != PYTHONS {
+            expanded.push(name);
+            continue;
+        }
+        let (found, broken) = python::find();
+        broken.iter().for_each(&left_out);
+        if found.is_empty() {
+            return Err(Unavailable::NoPythons);
+        }
+        expanded.extend(found.iter().map(|found| format!("python={}", found.path.display())));
+    }
+    Ok(expanded)
+}
+
+/// The names of the engines that are to be had here, the one that others are held to first.
+///
+/// Says once on standard error if the oracle is left out. Where `CI=true` is in the environment the formal model's
+/// oracle is not left out: without it the run is to fail.
+#[must_use]
+pub fn at_hand() -> Vec<&'static str> {
+    let is_demanded = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    let has = |name: &&str| match *name {
+        "cpython" => cfg!(feature = "cpython"),
+        "coq" if coq::Coq::find().is_none() && !is_demanded => {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| eprintln!("skipped: {}", Unavailable::NotBuilt));
+            false
+        }
+        _ => true,
+    };
+    NAMES.iter().copied().filter(has).collect()
 }

@@ -1,18 +1,22 @@
 //! The optimized implementation as an engine.
 
+mod programs;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use contextvars_optimized::{
     Context, ContextVar, EnterError, ExitError, Iter, ResetError, ThreadState, Token, VarId, WatcherError, Watchers, WeakContext,
 };
 use contextvars_spec::{
-    Action, Answer, ContextId, CurrentContext, Engine, EngineError, Equality, Error, Event, Exception, Identity, IteratorId, Object,
+    Action, Answer, ContextId, CurrentContext, Engine, EngineError, Error, Event, Exception, Handle, Identity, IteratorId, Object,
     Observation, Observe, ObservedContext, ObservedToken, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Value, ValueId,
     VariableId, Version, WatcherId,
 };
+
+use self::programs::{Held, Programs};
 
 /// The engine `optimized`.
 #[derive(Debug, Default)]
@@ -28,11 +32,10 @@ impl Engine for Optimized {
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
-        let mut session = Session::new();
+        let session = Session::new();
         let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
         for (index, step) in steps.iter().enumerate() {
-            let outcome = session.step(step);
-            run.answers.push(Answer { outcome, events: session.events.take() });
+            run.answers.push(session.step(step));
             if observe.after(index, steps.len()) {
                 run.observations.push((index, session.observe()));
             }
@@ -49,23 +52,47 @@ enum View {
 }
 
 struct Thread {
-    state: ThreadState<Value>,
-    frames: RefCell<Vec<(Context<Value>, ContextId)>>,
+    state: RefCell<Rc<ThreadState<Held>>>,
+    frames: RefCell<Vec<(Context<Held>, ContextId)>>,
 }
 
-type Names = Rc<RefCell<BTreeMap<ContextId, Context<Value>>>>;
+impl Thread {
+    fn state(&self) -> Rc<ThreadState<Held>> {
+        Rc::clone(&self.state.borrow())
+    }
+}
+
+/// The objects behind one kind of handle.
+// INVARIANT: no table is borrowed while the library is called or an object dropped: both may run the
+// program of a value, and that comes back here.
+type Table<Id, T> = RefCell<BTreeMap<Id, T>>;
+
+fn found<Id: Ord, T: Clone>(table: &Table<Id, T>, id: Id) -> Option<T> {
+    table.borrow().get(&id).cloned()
+}
+
+fn put<Id: Ord, T>(table: &Table<Id, T>, id: Id, object: T) {
+    let replaced = table.borrow_mut().insert(id, object);
+    drop(replaced);
+}
+
+fn remove<Id: Ord, T>(table: &Table<Id, T>, id: Id) {
+    let removed = table.borrow_mut().remove(&id);
+    drop(removed);
+}
 
 struct Session {
-    values: BTreeMap<ValueId, Equality>,
-    variables: BTreeMap<VariableId, ContextVar<Value>>,
+    values: Table<ValueId, Arc<Held>>,
+    programs: Programs,
+    variables: Table<VariableId, ContextVar<Held>>,
     /// Also of variables that the trace has deleted, since maps and tokens still show them.
-    names: BTreeMap<VarId, VariableId>,
-    tokens: BTreeMap<TokenId, Token<Value>>,
-    contexts: Names,
-    iterators: BTreeMap<IteratorId, (View, Iter<Value>)>,
-    references: BTreeMap<ReferenceId, (ContextId, WeakContext<Value>)>,
-    threads: BTreeMap<ThreadId, Rc<Thread>>,
-    watchers: Rc<Watchers<Value>>,
+    names: Table<VarId, VariableId>,
+    tokens: Table<TokenId, Token<Held>>,
+    contexts: Rc<Table<ContextId, Context<Held>>>,
+    iterators: Table<IteratorId, (View, Rc<RefCell<Iter<Held>>>)>,
+    references: Table<ReferenceId, (ContextId, Rc<WeakContext<Held>>)>,
+    threads: Table<ThreadId, Rc<Thread>>,
+    watchers: Rc<Watchers<Held>>,
     events: Rc<RefCell<Vec<Event>>>,
 }
 
@@ -95,42 +122,48 @@ fn answer(result: Result<(), Error>) -> Outcome {
 }
 
 impl Session {
-    fn new() -> Self {
-        let mut session = Self {
-            values: BTreeMap::new(),
-            variables: BTreeMap::new(),
-            names: BTreeMap::new(),
-            tokens: BTreeMap::new(),
+    fn new() -> Rc<Self> {
+        let session = Rc::new_cyclic(|session| Self {
+            values: Table::default(),
+            programs: Programs::new(Weak::clone(session)),
+            variables: Table::default(),
+            names: Table::default(),
+            tokens: Table::default(),
             contexts: Rc::default(),
-            iterators: BTreeMap::new(),
-            references: BTreeMap::new(),
-            threads: BTreeMap::new(),
+            iterators: Table::default(),
+            references: Table::default(),
+            threads: Table::default(),
             watchers: Rc::default(),
             events: Rc::default(),
-        };
+        });
         session.start_thread(ThreadId::MAIN);
         session
     }
 
-    fn start_thread(&mut self, thread: ThreadId) {
-        let state = ThreadState::with_watchers(Rc::clone(&self.watchers));
-        self.threads.insert(thread, Rc::new(Thread { state, frames: RefCell::default() }));
+    fn start_thread(&self, thread: ThreadId) {
+        let state = RefCell::new(self.fresh_state());
+        put(&self.threads, thread, Rc::new(Thread { state, frames: RefCell::default() }));
+    }
+
+    fn fresh_state(&self) -> Rc<ThreadState<Held>> {
+        Rc::new(ThreadState::with_watchers(Rc::clone(&self.watchers)))
     }
 
     fn observe(&self) -> Observation {
         let contexts = self.contexts.borrow();
-        let bindings =
-            |context: &Context<Value>| context.iter().filter_map(|(key, value)| Some((*self.names.get(&key)?, *value))).collect();
+        let names = self.names.borrow();
+        let bindings = |context: &Context<Held>| context.iter().filter_map(|(key, held)| Some((*names.get(&key)?, held.value()))).collect();
         Observation {
             contexts: contexts.iter().map(|(&id, context)| ObservedContext { context: id, bindings: bindings(context) }).collect(),
             tokens: self
                 .tokens
+                .borrow()
                 .iter()
                 .filter_map(|(&id, token)| {
                     Some(ObservedToken {
                         token: id,
-                        variable: *self.names.get(&token.var().id())?,
-                        old_value: token.old_value().map_or(Value::Missing, |value| **value),
+                        variable: *names.get(&token.var().id())?,
+                        old_value: token.old_value().map_or(Value::Missing, |held| held.value()),
                         used: token.is_used(),
                     })
                 })
@@ -138,73 +171,107 @@ impl Session {
         }
     }
 
-    fn context(&self, id: ContextId) -> Option<Context<Value>> {
-        self.contexts.borrow().get(&id).cloned()
+    fn context(&self, id: ContextId) -> Option<Context<Held>> {
+        found(&self.contexts, id)
     }
 
-    fn is_bound(&self, object: Object) -> bool {
-        match object {
-            Object::None | Object::Missing => true,
-            Object::Value(id) => self.values.contains_key(&id),
-            Object::Variable(id) => self.variables.contains_key(&id),
-            Object::Token(id) => self.tokens.contains_key(&id),
-            Object::Context(id) => self.contexts.borrow().contains_key(&id),
-            Object::Iterator(id) => self.iterators.contains_key(&id),
+    fn is_bound(&self, handle: Handle) -> bool {
+        match handle {
+            Handle::Value(id) => self.values.borrow().contains_key(&id),
+            Handle::Variable(id) => self.variables.borrow().contains_key(&id),
+            Handle::Token(id) => self.tokens.borrow().contains_key(&id),
+            Handle::Context(id) => self.contexts.borrow().contains_key(&id),
+            Handle::Iterator(id) => self.iterators.borrow().contains_key(&id),
+            Handle::Reference(id) => self.references.borrow().contains_key(&id),
+            Handle::Thread(id) => self.threads.borrow().contains_key(&id),
+            Handle::Watcher(_) => true,
         }
     }
 
-    fn step(&mut self, step: &Step) -> Outcome {
-        let objects = step.operation.uses().filter_map(|handle| match handle {
-            contextvars_spec::Handle::Value(id) => Some(Object::Value(id)),
-            contextvars_spec::Handle::Variable(id) => Some(Object::Variable(id)),
-            contextvars_spec::Handle::Token(id) => Some(Object::Token(id)),
-            contextvars_spec::Handle::Context(id) => Some(Object::Context(id)),
-            contextvars_spec::Handle::Iterator(id) => Some(Object::Iterator(id)),
-            _ => None,
-        });
-        for object in objects {
-            bound!(self.is_bound(object).then_some(()));
+    /// What an operation holds until it has ended, whatever programs do to the names (FINAL-5).
+    fn pin(&self, handle: Handle) -> Pin {
+        Pin {
+            _value: if let Handle::Value(id) = handle { found(&self.values, id) } else { None },
+            _variable: if let Handle::Variable(id) = handle { found(&self.variables, id) } else { None },
+            _token: if let Handle::Token(id) = handle { found(&self.tokens, id) } else { None },
+            _context: if let Handle::Context(id) = handle { self.context(id) } else { None },
         }
-        let thread = Rc::clone(bound!(self.threads.get(&step.thread)));
-        let outcome = self.operate(&thread, &step.operation);
-        if let Operation::EndThread {} = step.operation {
-            while self.run_end(&thread, Outcome::None) != Outcome::Skipped {}
-            self.threads.remove(&step.thread);
+    }
+
+    /// The value as the library is to store it: the trace's own object, so that identity is kept.
+    fn held(&self, value: Value) -> Option<Arc<Held>> {
+        match value {
+            Value::Made(id) => found(&self.values, id),
+            Value::None | Value::Missing => Some(Arc::new(Held::constant(value))),
         }
+    }
+
+    fn step(&self, step: &Step) -> Answer {
+        self.programs.begin(step.thread);
+        let outcome = self.carry_out(step.thread, &step.operation);
+        Answer { outcome, events: self.events.take(), calls: self.programs.take_calls() }
+    }
+
+    /// One operation of a step or of a program.
+    fn carry_out(&self, thread: ThreadId, operation: &Operation) -> Outcome {
+        bound!(operation.uses().all(|handle| self.is_bound(handle)).then_some(()));
+        let pins: Vec<_> = if self.programs.any() { operation.uses().map(|handle| self.pin(handle)).collect() } else { Vec::new() };
+        let outcome = match operation {
+            Operation::EndThread {} => self.end_thread(thread),
+            _ => self.operate(&*bound!(found(&self.threads, thread)), operation),
+        };
+        drop(pins);
         outcome
     }
 
-    fn operate(&mut self, thread: &Thread, operation: &Operation) -> Outcome {
+    fn end_thread(&self, id: ThreadId) -> Outcome {
+        let thread = bound!(found(&self.threads, id));
+        while self.run_end(&thread, Outcome::None) != Outcome::Skipped {}
+        // What only the thread's context held goes while the thread is there, without a context.
+        let state = thread.state.replace(self.fresh_state());
+        drop(state);
+        remove(&self.threads, id);
+        Outcome::None
+    }
+
+    fn operate(&self, thread: &Thread, operation: &Operation) -> Outcome {
         match *operation {
-            Operation::Value { equality, name } => {
-                self.values.insert(name, equality);
+            Operation::Value { equality, ref on_compare, ref on_drop, name } => {
+                let held = self.programs.make(name, equality, on_compare, on_drop);
+                put(&self.values, name, Arc::new(held));
                 Outcome::None
             }
-            Operation::ContextVar { ref name, hash, default, variable } => self.new_variable(name, hash, default, variable),
-            Operation::CapiVarNew { ref name, default, variable } => self.new_variable(name, None, default, variable),
+            Operation::ContextVar { ref name, hash, default, ref on_hash, variable } => {
+                let default = default.and_then(|default| self.held(default));
+                self.programs.hash(variable, on_hash);
+                self.new_variable(name, hash, default, variable)
+            }
+            Operation::CapiVarNew { ref name, default, variable } => {
+                self.new_variable(name, None, default.and_then(|default| self.held(default)), variable)
+            }
             Operation::VarGet { variable, default } => self.get(thread, variable, default),
             Operation::VarSet { variable, value, token } => self.set(thread, variable, value, token),
             Operation::VarReset { variable, token } => match token {
                 Object::Token(token) => self.reset(thread, variable, token),
                 _ => Outcome::Error(Error::TokenExpected { object: token }),
             },
-            Operation::VarName { variable } => Outcome::Text(bound!(self.variables.get(&variable)).name().into()),
+            Operation::VarName { variable } => Outcome::Text(bound!(found(&self.variables, variable)).name().into()),
             Operation::TokenVar { token } => {
-                let key = bound!(self.tokens.get(&token)).var().id();
-                Outcome::Object(Object::Variable(*bound!(self.names.get(&key))))
+                let key = bound!(found(&self.tokens, token)).var().id();
+                Outcome::Object(Object::Variable(bound!(found(&self.names, key))))
             }
             Operation::TokenOldValue { token } => {
-                let old_value = bound!(self.tokens.get(&token)).old_value().map_or(Value::Missing, |value| **value);
+                let old_value = bound!(found(&self.tokens, token)).old_value().map_or(Value::Missing, |held| held.value());
                 Outcome::Object(old_value.into())
             }
             Operation::TokenEnter { token } => Outcome::Object(Object::Token(token)),
             Operation::TokenExit { token } => {
-                let found = bound!(self.tokens.get(&token));
-                self.reset_with(thread, &found.var().clone(), token)
+                let variable = bound!(found(&self.tokens, token)).var().clone();
+                self.reset_with(thread, &variable, token)
             }
             Operation::Context { context } | Operation::CapiNew { context } => self.name_context(context, Context::new()),
             Operation::CopyContext { context } | Operation::CapiCopyCurrent { context } => {
-                self.name_context(context, thread.state.copy_context())
+                self.name_context(context, thread.state().copy_context())
             }
             Operation::ContextCopy { source, context } => {
                 let copy = bound!(self.context(source)).copy();
@@ -219,7 +286,7 @@ impl Session {
             },
             Operation::Run { context: name } => {
                 let context = bound!(self.context(name));
-                match thread.state.enter(&context) {
+                match thread.state().enter(&context) {
                     Err(error) => Outcome::Error(enter_error(error, name)),
                     Ok(()) => {
                         thread.frames.borrow_mut().push((context, name));
@@ -241,47 +308,48 @@ impl Session {
             Operation::Values { context, iterator } => self.iterate(context, iterator, View::Values),
             Operation::Items { context, iterator } => self.iterate(context, iterator, View::Items),
             Operation::Next { iterator } => {
-                let (view, bindings) = bound!(self.iterators.get_mut(&iterator));
-                let Some((key, value)) = bindings.next() else { return Outcome::Error(Error::StopIteration) };
-                let variable = *bound!(self.names.get(&key));
+                let (view, bindings) = bound!(found(&self.iterators, iterator));
+                let next = bindings.borrow_mut().next();
+                let Some((key, held)) = next else { return Outcome::Error(Error::StopIteration) };
+                let variable = bound!(found(&self.names, key));
                 match view {
                     View::Keys => Outcome::Object(Object::Variable(variable)),
-                    View::Values => Outcome::Object((*value).into()),
-                    View::Items => Outcome::Pair(variable, *value),
+                    View::Values => Outcome::Object(held.value().into()),
+                    View::Items => Outcome::Pair(variable, held.value()),
                 }
             }
-            Operation::IteratorLen { iterator } => Outcome::Count(bound!(self.iterators.get(&iterator)).1.map_len() as u64),
+            Operation::IteratorLen { iterator } => Outcome::Count(bound!(found(&self.iterators, iterator)).1.borrow().map_len() as u64),
             Operation::Equal { left, right } => self.equal(left, right).map_or_else(Outcome::Error, Outcome::Bool),
             Operation::NotEqual { left, right } => self.equal(left, right).map_or_else(Outcome::Error, |equal| Outcome::Bool(!equal)),
             // Python's texts are Python's own.
             Operation::Repr { .. } | Operation::Cache { .. } => Outcome::Unsupported,
             Operation::Hash { object } => match object {
-                Object::Variable(id) => Outcome::Hash(bound!(self.variables.get(&id)).hash()),
+                Object::Variable(id) => Outcome::Hash(bound!(found(&self.variables, id)).hash()),
                 Object::Token(_) | Object::Context(_) => Outcome::Unsupported,
                 _ => Outcome::None,
             },
             Operation::Attempt { action, object } => self.attempt(thread, action, object),
             Operation::WeakReference { context, reference } => {
                 let weak = bound!(self.context(context)).downgrade();
-                self.references.insert(reference, (context, weak));
+                put(&self.references, reference, (context, Rc::new(weak)));
                 Outcome::None
             }
             Operation::Dereference { reference } => {
-                let (name, weak) = bound!(self.references.get(&reference));
-                weak.upgrade().map_or(Outcome::None, |_| Outcome::Object(Object::Context(*name)))
+                let (name, weak) = bound!(found(&self.references, reference));
+                weak.upgrade().map_or(Outcome::None, |_| Outcome::Object(Object::Context(name)))
             }
             Operation::Drop { object } => self.drop_handle(object),
             Operation::Enter { context } => match context {
                 Object::Context(name) => {
                     let context = bound!(self.context(name));
-                    answer(thread.state.enter(&context).map_err(|error| enter_error(error, name)))
+                    answer(thread.state().enter(&context).map_err(|error| enter_error(error, name)))
                 }
                 _ => Outcome::Error(Error::CapiContextExpected),
             },
             Operation::Exit { context } => match context {
                 Object::Context(name) => {
                     let context = bound!(self.context(name));
-                    answer(thread.state.exit(&context).map_err(|error| exit_error(error, name)))
+                    answer(thread.state().exit(&context).map_err(|error| exit_error(error, name)))
                 }
                 _ => Outcome::Error(Error::CapiContextExpected),
             },
@@ -311,56 +379,57 @@ impl Session {
                 self.start_thread(started);
                 Outcome::None
             }
-            Operation::EndThread {} => Outcome::None,
-            Operation::ContextVer {} => Outcome::ContextVer(thread.state.context_ver()),
+            // Carried out by `carry_out`, which has the thread's identifier.
+            Operation::EndThread {} => Outcome::Skipped,
+            Operation::ContextVer {} => Outcome::ContextVer(thread.state().context_ver()),
             Operation::SetContextVer { context_ver } => {
-                thread.state.set_context_ver(context_ver);
+                thread.state().set_context_ver(context_ver);
                 Outcome::None
             }
             Operation::HasCurrentContext {} => {
-                let has_current = thread.state.current().is_some();
+                let has_current = thread.state().current().is_some();
                 let fresh = Context::new();
-                let switched = thread.state.enter(&fresh).is_ok() && thread.state.exit(&fresh).is_ok();
+                let switched = thread.state().enter(&fresh).is_ok() && thread.state().exit(&fresh).is_ok();
                 if switched { Outcome::Bool(has_current) } else { Outcome::Unsupported }
             }
         }
     }
 
-    fn new_variable(&mut self, name: &str, hash: Option<i64>, default: Option<Value>, id: VariableId) -> Outcome {
+    fn new_variable(&self, name: &str, hash: Option<i64>, default: Option<Arc<Held>>, id: VariableId) -> Outcome {
         let variable = ContextVar::with_hash(name, hash.unwrap_or(i64::from(id.0)), default);
-        self.names.insert(variable.id(), id);
-        self.variables.insert(id, variable);
+        put(&self.names, variable.id(), id);
+        put(&self.variables, id, variable);
         Outcome::None
     }
 
-    fn name_context(&mut self, id: ContextId, context: Context<Value>) -> Outcome {
-        self.contexts.borrow_mut().insert(id, context);
+    fn name_context(&self, id: ContextId, context: Context<Held>) -> Outcome {
+        put(&self.contexts, id, context);
         Outcome::None
     }
 
     fn get(&self, thread: &Thread, id: VariableId, default: Option<Value>) -> Outcome {
-        let variable = bound!(self.variables.get(&id));
+        let variable = bound!(found(&self.variables, id));
         let found = match default {
-            Some(default) => Ok(thread.state.get_or(variable, Arc::new(default))),
-            None => thread.state.get(variable),
+            Some(default) => Ok(thread.state().get_or(&variable, bound!(self.held(default)))),
+            None => thread.state().get(&variable),
         };
-        found.map_or(Outcome::Error(Error::Lookup { variable: id }), |value| Outcome::Object((*value).into()))
+        found.map_or(Outcome::Error(Error::Lookup { variable: id }), |held| Outcome::Object(held.value().into()))
     }
 
-    fn set(&mut self, thread: &Thread, variable: VariableId, value: Value, token: TokenId) -> Outcome {
-        let made = thread.state.set(bound!(self.variables.get(&variable)), value);
-        self.tokens.insert(token, made);
+    fn set(&self, thread: &Thread, variable: VariableId, value: Value, token: TokenId) -> Outcome {
+        let made = thread.state().set_shared(&bound!(found(&self.variables, variable)), bound!(self.held(value)));
+        put(&self.tokens, token, made);
         Outcome::None
     }
 
     fn reset(&self, thread: &Thread, variable: VariableId, token: TokenId) -> Outcome {
-        let variable = bound!(self.variables.get(&variable));
-        self.reset_with(thread, variable, token)
+        let variable = bound!(found(&self.variables, variable));
+        self.reset_with(thread, &variable, token)
     }
 
-    fn reset_with(&self, thread: &Thread, variable: &ContextVar<Value>, token: TokenId) -> Outcome {
-        let found = bound!(self.tokens.get(&token));
-        answer(thread.state.reset(variable, found).map_err(|error| match error {
+    fn reset_with(&self, thread: &Thread, variable: &ContextVar<Held>, token: TokenId) -> Outcome {
+        let found = bound!(found(&self.tokens, token));
+        answer(thread.state().reset(variable, &found).map_err(|error| match error {
             ResetError::Used => Error::TokenUsed { token },
             ResetError::DifferentVariable => Error::TokenOfOtherVariable { token },
             ResetError::DifferentContext => Error::TokenOfOtherContext { token },
@@ -368,8 +437,9 @@ impl Session {
     }
 
     fn run_end(&self, thread: &Thread, result: Outcome) -> Outcome {
-        let (context, name) = bound!(thread.frames.borrow_mut().pop());
-        match thread.state.exit(&context) {
+        let frame = thread.frames.borrow_mut().pop();
+        let (context, name) = bound!(frame);
+        match thread.state().exit(&context) {
             Ok(()) => result,
             Err(error) => Outcome::Error(exit_error(error, name)),
         }
@@ -378,17 +448,17 @@ impl Session {
     fn look_up(&self, context: ContextId, key: Object, then: impl FnOnce(VariableId, Option<Value>) -> Outcome) -> Outcome {
         let context = bound!(self.context(context));
         let Object::Variable(id) = key else { return Outcome::Error(Error::KeyExpected { object: key }) };
-        let variable = bound!(self.variables.get(&id));
-        let found = context.get(variable);
-        if context.contains(variable) != found.is_some() {
+        let variable = bound!(found(&self.variables, id));
+        let found = context.get(&variable);
+        if context.contains(&variable) != found.is_some() {
             return Outcome::Bool(false);
         }
-        then(id, found.map(|value| *value))
+        then(id, found.map(|held| held.value()))
     }
 
-    fn iterate(&mut self, context: ContextId, iterator: IteratorId, view: View) -> Outcome {
+    fn iterate(&self, context: ContextId, iterator: IteratorId, view: View) -> Outcome {
         let bindings = bound!(self.context(context)).iter();
-        self.iterators.insert(iterator, (view, bindings));
+        put(&self.iterators, iterator, (view, Rc::new(RefCell::new(bindings))));
         Outcome::None
     }
 
@@ -396,26 +466,11 @@ impl Session {
         if let (Object::Context(left), Object::Context(right)) = (left, right)
             && let (Some(left), Some(right)) = (self.context(left), self.context(right))
         {
-            return left.try_eq_by(
-                &right,
-                |left, right| if left == right { Ok(true) } else { self.equal_values((**left).into(), (**right).into()) },
-            );
+            return left.try_eq_by(&right, |left, right| {
+                if left.value() == right.value() { Ok(true) } else { self.programs.equal(left.value().into(), right.value().into()) }
+            });
         }
-        self.equal_values(left, right)
-    }
-
-    /// The values of a trace are the tester's own, so their equality is too.
-    fn equal_values(&self, left: Object, right: Object) -> Result<bool, Error> {
-        let equality = |object| match object {
-            Object::Value(id) => self.values.get(&id).copied().map(|equality| (id, equality)),
-            _ => None,
-        };
-        match (equality(left), equality(right)) {
-            (Some((value, Equality::Raises)), _) | (None, Some((value, Equality::Raises))) => Err(Error::EqualityRaised { value }),
-            (Some((_, Equality::Group(group))), Some((_, other))) => Ok(other == Equality::Group(group)),
-            (Some(_), _) | (_, Some(_)) => Ok(false),
-            (None, None) => Ok(left == right),
-        }
+        self.programs.equal(left, right)
     }
 
     /// Most of Python's surface has no counterpart; what switches contexts does it here too.
@@ -424,7 +479,7 @@ impl Session {
         let context = bound!(self.context(name));
         match action {
             Action::Truth => Outcome::Bool(!context.is_empty()),
-            Action::RunWithKeywords | Action::RunNotCallable => match thread.state.run(&context, || ()) {
+            Action::RunWithKeywords | Action::RunNotCallable => match thread.state().run(&context, || ()) {
                 Ok(()) if action == Action::RunNotCallable => Outcome::Error(Error::Unspecified { exception: Exception::TypeError }),
                 Ok(()) => Outcome::Count(2),
                 Err(_) => Outcome::Error(Error::AlreadyEntered { context: name }),
@@ -446,17 +501,23 @@ impl Session {
         added.map_or(Outcome::Error(Error::NoMoreWatchers), |id| Outcome::Count(id as u64))
     }
 
-    fn drop_handle(&mut self, object: Object) -> Outcome {
+    fn drop_handle(&self, object: Object) -> Outcome {
         match object {
-            Object::Variable(id) => drop(self.variables.remove(&id)),
-            Object::Token(id) => drop(self.tokens.remove(&id)),
-            Object::Context(id) => {
-                let removed = self.contexts.borrow_mut().remove(&id);
-                drop(removed);
-            }
-            Object::Iterator(id) => drop(self.iterators.remove(&id)),
-            Object::None | Object::Missing | Object::Value(_) => {}
+            Object::Value(id) => remove(&self.values, id),
+            Object::Variable(id) => remove(&self.variables, id),
+            Object::Token(id) => remove(&self.tokens, id),
+            Object::Context(id) => remove(&self.contexts, id),
+            Object::Iterator(id) => remove(&self.iterators, id),
+            Object::None | Object::Missing => {}
         }
         Outcome::None
     }
+}
+
+/// The clones that an operation holds.
+struct Pin {
+    _value: Option<Arc<Held>>,
+    _variable: Option<ContextVar<Held>>,
+    _token: Option<Token<Held>>,
+    _context: Option<Context<Held>>,
 }

@@ -2,11 +2,12 @@
 
 use contextvars_reference::{MapChange, Reference};
 use contextvars_spec::{
-    Action, Answer, ContextId, Equality, Handle, IteratorId, Object, Observation, Observe, Operation, Outcome, ReferenceId, RuleSet, Run,
-    Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
+    Action, Answer, ContextId, Equality, Handle, IteratorId, KnownFault, Object, Observation, Observe, Operation, Outcome, Program,
+    ReferenceId, RuleSet, Run, Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
 };
 
 use super::choice::Choice;
+use super::programs::Reach;
 use super::settings::{Genome, Settings, Theme};
 use super::versions::writes;
 
@@ -45,11 +46,13 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     if genome.settings.versions {
         grower.read_versions();
     }
-    let Grower { steps, answers, mut observations, mut model, .. } = grower;
+    let Grower { steps, answers, known_faults, mut observations, mut model, .. } = grower;
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
         observations.push((steps.len() - 1, model.observe()));
     }
-    Grown { run: Run { answers, observations, crash: None }, rules: model.rules(), changes: model.take_changes(), steps }
+    let open_from = model.is_open().then(|| steps.len() - 1);
+    let run = Run { answers, observations, open_from, known_faults, crash: None };
+    Grown { run, rules: model.rules(), changes: model.take_changes(), steps }
 }
 
 pub(super) struct Grower<'a> {
@@ -58,13 +61,14 @@ pub(super) struct Grower<'a> {
     pub(super) model: Reference,
     steps: Vec<Step>,
     pub(super) answers: Vec<Answer>,
+    known_faults: Vec<(usize, KnownFault)>,
     observe: Observe,
     observations: Vec<(usize, Observation)>,
-    values: Vec<ValueId>,
+    pub(super) values: Vec<ValueId>,
     pub(super) variables: Vec<VariableId>,
     pub(super) tokens: Vec<TokenId>,
     pub(super) contexts: Vec<ContextId>,
-    iterators: Vec<IteratorId>,
+    pub(super) iterators: Vec<IteratorId>,
     pub(super) references: Vec<ReferenceId>,
     pub(super) threads: Vec<ThreadId>,
     /// Tokens whose reset may unbind a variable, and some that have been reset since.
@@ -103,6 +107,7 @@ impl<'a> Grower<'a> {
             themes: Theme::WEIGHTS.iter().enumerate().filter(enabled).map(|(_, weighted)| *weighted).collect(),
             model: Reference::with_journal(),
             steps: Vec::with_capacity(expected),
+            known_faults: Vec::new(),
             answers: Vec::with_capacity(expected),
             observe,
             observations: Vec::new(),
@@ -127,17 +132,27 @@ impl<'a> Grower<'a> {
     }
 
     pub(super) fn push(&mut self, thread: ThreadId, operation: Operation) {
-        match operation.definition() {
-            Some(Handle::Value(id)) => self.values.push(id),
-            Some(Handle::Variable(id)) => self.variables.push(id),
-            Some(Handle::Token(id)) => self.tokens.push(id),
-            Some(Handle::Context(id)) => self.contexts.push(id),
-            Some(Handle::Iterator(id)) => self.iterators.push(id),
-            Some(Handle::Reference(id)) => self.references.push(id),
-            Some(Handle::Thread(id)) => self.threads.push(id),
-            Some(Handle::Watcher(_)) | None => {}
+        // What follows the rules leave open, so that nothing could be compared.
+        if self.model.is_open() {
+            return;
         }
-        match operation {
+        let step = Step::new(thread, operation);
+        let answer = self.model.step(&step);
+        let of_programs = step.operation.programs().flat_map(|program| &program.0).filter_map(Operation::definition);
+        for made in step.operation.definition().into_iter().chain(of_programs) {
+            match made {
+                Handle::Value(id) => self.values.push(id),
+                Handle::Variable(id) => self.variables.push(id),
+                Handle::Token(id) => self.tokens.push(id),
+                Handle::Context(id) => self.contexts.push(id),
+                Handle::Iterator(id) => self.iterators.push(id),
+                Handle::Reference(id) => self.references.push(id),
+                Handle::Thread(id) => self.threads.push(id),
+                Handle::Watcher(_) => {}
+            }
+        }
+        match step.operation {
+            Operation::Drop { object: Object::Value(id) } => self.values.retain(|other| *other != id),
             Operation::Drop { object: Object::Variable(id) } => self.variables.retain(|other| *other != id),
             Operation::Drop { object: Object::Token(id) } => self.tokens.retain(|other| *other != id),
             Operation::Drop { object: Object::Context(id) } => self.contexts.retain(|other| *other != id),
@@ -145,12 +160,12 @@ impl<'a> Grower<'a> {
             Operation::EndThread {} => self.threads.retain(|other| *other != thread),
             _ => {}
         }
-        let step = Step::new(thread, operation);
-        let answer = self.model.step(&step);
         self.written = answer.outcome == Outcome::None && writes(&step.operation);
         if answer.outcome == Outcome::None {
             self.keep_unbinders(&step.operation);
         }
+        let index = self.steps.len();
+        self.known_faults.extend(self.model.take_faults().into_iter().map(|fault| (index, fault)));
         self.answers.push(answer);
         self.steps.push(step);
         let last = self.steps.len() - 1;
@@ -181,7 +196,8 @@ impl<'a> Grower<'a> {
             1 | 2 => Equality::Never,
             group => Equality::Group(group as u32 % 3),
         };
-        Operation::Value { equality, name: ValueId(self.number(Kind::Value)) }
+        let (on_compare, on_drop) = (self.program(35, choice), self.program(50, choice));
+        Operation::Value { equality, on_compare, on_drop, name: ValueId(self.number(Kind::Value)) }
     }
 
     pub(super) fn new_variable(&mut self, choice: &mut Choice) -> Operation {
@@ -192,7 +208,19 @@ impl<'a> Grower<'a> {
         if self.settings.unsteered && choice.percent(50) {
             return Operation::CapiVarNew { name, default, variable };
         }
-        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(number, choice)), default, variable }
+        let on_hash = self.program(10, choice);
+        Operation::ContextVar { name, hash: Some(self.settings.hashes.draw(number, choice)), default, on_hash, variable }
+    }
+
+    /// A program with the given chance, where the trace has programs at all.
+    fn program(&mut self, chance: usize, choice: &mut Choice) -> Program {
+        if !self.settings.programs || !choice.percent(chance) {
+            return Program::default();
+        }
+        let [.., next_token, next_context, _, _, _, _] = &mut self.made;
+        let values: Vec<_> = self.values.iter().copied().map(Value::Made).collect();
+        let (variables, contexts, tokens, iterators) = (&self.variables, &self.contexts, &self.tokens, &self.iterators);
+        Reach { variables, contexts, tokens, iterators, values: &values, next_token, next_context }.program(choice)
     }
 
     pub(super) fn value(&mut self, choice: &mut Choice) -> Value {
@@ -273,6 +301,10 @@ impl<'a> Grower<'a> {
         // Objects to work with come first, and a few more on the way.
         if self.values.len() < self.settings.values && choice.percent(if self.values.is_empty() { 60 } else { 4 }) {
             return Some(self.new_value(choice));
+        }
+        // A value goes with its last binding only where the trace has let go of it before.
+        if self.settings.programs && self.values.len() > 1 && choice.percent(6) {
+            return choice.of(&self.values).map(|id| Operation::Drop { object: Object::Value(id) });
         }
         let few = self.variables.len() < 1 + self.settings.variables / 2;
         if self.variables.len() < self.settings.variables && choice.percent(if few { 50 } else { 5 }) {
@@ -370,7 +402,17 @@ impl<'a> Grower<'a> {
             }
             Theme::Deletion => {
                 let object = self.object(choice);
-                if matches!(object, Object::None | Object::Missing | Object::Value(_)) {
+                // A value that the trace no longer names goes with its last binding, which only a
+                // program shows.
+                let deletable = match object {
+                    Object::None | Object::Missing => false,
+                    Object::Value(_) => self.settings.programs,
+                    // `optimized` has variables in maps by number, so that the default of one that
+                    // only a map knows goes earlier there than in CPython.
+                    Object::Variable(_) => !self.settings.programs,
+                    Object::Token(_) | Object::Context(_) | Object::Iterator(_) => true,
+                };
+                if !deletable {
                     return None;
                 }
                 Operation::Drop { object }
@@ -385,6 +427,8 @@ impl<'a> Grower<'a> {
                     Operation::HasCurrentContext {}
                 }
             }
+            // As at the end of the trace: a cached pointer may outlive its value.
+            Theme::Cache if self.settings.programs => return None,
             Theme::Cache => Operation::Cache { variable: choice.of(&self.variables)? },
             Theme::ContextVer => match choice.below(8) {
                 0 => Operation::SetContextVer { context_ver: u64::MAX - choice.below(3) as u64 },

@@ -7,6 +7,7 @@ mod choice;
 mod churn;
 mod grow;
 mod hashes;
+mod programs;
 mod settings;
 mod sweep;
 mod tide;

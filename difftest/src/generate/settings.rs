@@ -77,6 +77,8 @@ pub struct Settings {
     pub unsteered: bool,
     /// Whether watchers are added faster than they are cleared.
     pub watchful: bool,
+    /// Whether values and names have programs.
+    pub programs: bool,
     /// The counts of bindings between which the current context rises and falls, if it does.
     pub tide: Option<Tide>,
     /// Whether nearly every write is followed by a copy, and all copies are kept and read at the end.
@@ -128,7 +130,8 @@ fn plots() -> impl Strategy<Value = Plot> {
 /// Genomes of up to `length` genes for engines of which the oldest follows `python`.
 ///
 /// One trace in ten uses newer operations all the same, so that the other engines meet them.
-pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> {
+/// `programs` percent of the traces have values and names with programs.
+pub fn genomes(length: usize, python: Version, programs: u32) -> impl Strategy<Value = Genome> {
     let themes = (1u32 << Theme::WEIGHTS.len()) - 1;
     // Half the themes are left out of a trace at the most: bugs need few kinds of operation, often
     // repeated, and sometimes all of them together.
@@ -138,9 +141,17 @@ pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> 
     let newest = prop_oneof![9 => Just(python), 1 => Just(Version::V3_14)];
     let shape = (variables, 1usize..=6, prop_oneof![4 => Just(1usize), 1 => 2usize..=3], 2usize..=12);
     let weighted = prop::bool::weighted;
-    let habits = (weighted(0.03), weighted(0.2), weighted(0.02), weighted(0.05), weighted(0.7));
+    let habits =
+        (weighted(0.03), weighted(0.2), weighted(0.02), weighted(0.05), weighted(0.7), weighted(f64::from(programs.min(100)) / 100.0));
     let settings = (left_out, Hashes::any(), shape, habits, newest, plots()).prop_map(
-        |(left_out, hashes, (variables, values, threads, contexts), (unsteered, watchful, versions, churn, stays), python, plot)| {
+        |(
+            left_out,
+            hashes,
+            (variables, values, threads, contexts),
+            (unsteered, watchful, versions, churn, stays, programs),
+            python,
+            plot,
+        )| {
             let settings = Settings {
                 left_out,
                 hashes,
@@ -150,6 +161,7 @@ pub fn genomes(length: usize, python: Version) -> impl Strategy<Value = Genome> 
                 contexts,
                 unsteered,
                 watchful,
+                programs,
                 tide: None,
                 versions: false,
                 churn: false,
@@ -175,6 +187,8 @@ impl Settings {
     fn with(self, plot: Plot, versions: bool, churn: bool, stays: bool) -> Self {
         let leave_out = |themes: &[Theme]| themes.iter().fold(0, |bits, &theme| bits | 1 << (theme as u32));
         let switching = if stays { leave_out(&[Theme::Run, Theme::EnterExit, Theme::Threads]) } else { 0 };
+        // The model asks after every step what still leads to a value, which of large states takes long.
+        let plot = if self.programs { Plot::Mixed } else { plot };
         let mut settings = match plot {
             Plot::Mixed => self,
             Plot::Tide(tide) => Self {
@@ -198,7 +212,7 @@ impl Settings {
             },
         };
         settings.churn = churn;
-        settings.versions = versions && !matches!(plot, Plot::Large);
+        settings.versions = versions && !settings.programs && !matches!(plot, Plot::Large);
         if settings.versions {
             settings.left_out |= leave_out(&[Theme::Deletion]);
             settings.contexts = usize::MAX;

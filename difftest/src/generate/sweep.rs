@@ -7,8 +7,11 @@ use super::grow::Grower;
 impl Grower<'_> {
     /// Every thread's view of every variable, the caches, and which contexts are entered.
     pub(super) fn look_at_everything(&mut self) {
-        for variable in self.variables.clone() {
-            self.push(ThreadId::MAIN, Operation::Cache { variable });
+        // A cached pointer outlives its value, and then stands for whatever has its address.
+        if !self.settings.programs {
+            for variable in self.variables.clone() {
+                self.push(ThreadId::MAIN, Operation::Cache { variable });
+            }
         }
         for thread in self.threads.clone() {
             for variable in self.variables.clone() {
@@ -23,6 +26,21 @@ impl Grower<'_> {
         }
         for reference in self.references.clone() {
             self.push(ThreadId::MAIN, Operation::Dereference { reference });
+        }
+        if self.settings.programs {
+            self.let_go();
+        }
+    }
+
+    /// Deletes one name after another, contexts last, so that what only they hold goes with them.
+    fn let_go(&mut self) {
+        let values = self.values.iter().copied().map(Object::Value);
+        let iterators = self.iterators.iter().copied().map(Object::Iterator);
+        let tokens = self.tokens.iter().copied().map(Object::Token);
+        let contexts = self.contexts.iter().copied().map(Object::Context);
+        let all: Vec<_> = values.chain(iterators).chain(tokens).chain(contexts).collect();
+        for object in all {
+            self.push(ThreadId::MAIN, Operation::Drop { object });
         }
     }
 }

@@ -141,6 +141,12 @@ mod watching {
         if !FAILS[SLOT].load(Ordering::Relaxed) {
             return 0;
         }
+        // A callback that is called with an exception pending, as at the exit of a run whose callable
+        // raised, must leave it alone.
+        // SAFETY: the interpreter is attached.
+        if !unsafe { ffi::PyErr_Occurred() }.is_null() {
+            return 0;
+        }
         // SAFETY: the interpreter is attached, and the message ends in a NUL.
         unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, c"the watcher fails".as_ptr()) };
         -1

@@ -65,6 +65,11 @@ impl Engine for CPython {
         self.python
     }
 
+    /// User code may crash the interpreter, and this one is the tester's own process.
+    fn runs_programs(&self) -> bool {
+        false
+    }
+
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         session::run(steps, observe).map_err(failure)

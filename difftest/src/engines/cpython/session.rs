@@ -110,7 +110,7 @@ impl Session {
     fn answer_locked(&self, state: &mut State, py: Python<'_>, thread: ThreadId, outcome: Outcome) {
         let index = state.next;
         let events = state.watchers.events(&state.objects);
-        state.run.answers.push(Answer { outcome, events });
+        state.run.answers.push(Answer { outcome, events, calls: Vec::new() });
         if self.observe.after(index, self.steps.len()) {
             match state.objects.observe(py) {
                 Ok(observation) => state.run.observations.push((index, observation)),
@@ -253,11 +253,11 @@ impl Session {
             };
         }
         let outcome = match *operation {
-            Operation::Value { equality, name } => {
+            Operation::Value { equality, name, .. } => {
                 objects.new_value(py, name, equality)?;
                 Outcome::None
             }
-            Operation::ContextVar { ref name, hash, default, variable } => {
+            Operation::ContextVar { ref name, hash, default, variable, .. } => {
                 let default = optional!(default);
                 objects.new_variable(py, variable, name, hash, default)?;
                 Outcome::None
@@ -413,7 +413,8 @@ impl Session {
                     Object::Token(id) => drop(objects.tokens.remove(&id)),
                     Object::Context(id) => drop(objects.contexts.remove(&id)),
                     Object::Iterator(id) => drop(objects.iterators.remove(&id)),
-                    Object::None | Object::Missing | Object::Value(_) => {}
+                    Object::Value(id) => drop(objects.values.remove(&id)),
+                    Object::None | Object::Missing => {}
                 }
                 Outcome::None
             }

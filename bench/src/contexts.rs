@@ -1,0 +1,458 @@
+//! Operations of programs that use contexts, and the mechanisms that can do them.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use contextvars_optimized::{Context, ContextVar, ThreadState, VarId};
+
+use crate::peers::Map;
+
+/// How many variables are bound in the context.
+pub const SIZES: [usize; 5] = [2, 8, 32, 128, 1024];
+/// The sizes of the quick run.
+pub const QUICK_SIZES: [usize; 3] = [2, 8, 32];
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Look at one variable again and again.
+    Get,
+    /// The same, and take a count of the value.
+    GetShared,
+    /// Look at every variable in turn.
+    GetInTurn,
+    /// Enter, look, exit.
+    GetAfterSwitch,
+    /// Bind a variable and drop the token.
+    Set,
+    /// Bind a variable and undo that.
+    SetReset,
+    /// Copy, enter, bind one variable, exit, drop.
+    FirstSetAfterCopy,
+    /// Copy and drop.
+    CopyDrop,
+    /// Enter and exit.
+    EnterExit,
+    /// Copy, enter, three sets, twenty gets over five variables, one reset, exit, drop.
+    TaskSpawn,
+}
+
+use Operation::*;
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 10] =
+        [TaskSpawn, Get, GetShared, GetInTurn, GetAfterSwitch, Set, SetReset, FirstSetAfterCopy, CopyDrop, EnterExit];
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Get => "get",
+            GetShared => "get, counted",
+            GetInTurn => "get, all in turn",
+            GetAfterSwitch => "enter + get + exit",
+            Set => "set",
+            SetReset => "set + reset",
+            FirstSetAfterCopy => "copy + enter + set + exit",
+            CopyDrop => "copy + drop",
+            EnterExit => "enter + exit",
+            TaskSpawn => "task spawn",
+        }
+    }
+}
+
+/// A mechanism with a context of so many variables, entered.
+pub trait Contender {
+    /// Its name in tables.
+    fn name(&self) -> String;
+    /// Does the operation a number of times; false where it has no such thing.
+    fn run(&mut self, operation: Operation, repeats: u64) -> bool;
+}
+
+/// The five variables that a task looks at; small contexts have some of them twice.
+pub fn task_variables<T>(variables: &[T]) -> [&T; 5] {
+    std::array::from_fn(|at| &variables[at % variables.len()])
+}
+
+/// Ours.
+pub struct Optimized {
+    thread: ThreadState<u64>,
+    context: Context<u64>,
+    other: Context<u64>,
+    variables: Vec<ContextVar<u64>>,
+    values: Vec<Arc<u64>>,
+    cursor: usize,
+}
+
+impl Optimized {
+    /// A context of so many variables, entered.
+    pub fn new(size: usize) -> Self {
+        let (thread, context) = (ThreadState::new(), Context::new());
+        let variables: Vec<_> = (0..size).map(|_| ContextVar::new("v")).collect();
+        let values: Vec<_> = (0..size as u64).map(Arc::new).collect();
+        assert!(thread.enter(&context).is_ok());
+        for (variable, value) in variables.iter().zip(&values) {
+            thread.set_shared(variable, Arc::clone(value));
+        }
+        let other = context.copy();
+        Self { thread, context, other, variables, values, cursor: 0 }
+    }
+
+    fn next(&mut self) -> usize {
+        self.cursor = if self.cursor + 1 >= self.variables.len() { 0 } else { self.cursor + 1 };
+        self.cursor
+    }
+}
+
+impl Contender for Optimized {
+    fn name(&self) -> String {
+        crate::results::OURS.to_owned()
+    }
+
+    fn run(&mut self, operation: Operation, repeats: u64) -> bool {
+        for _ in 0..repeats {
+            match operation {
+                Get | GetShared => drop(black_box(self.thread.find(black_box(&self.variables[0])))),
+                GetInTurn => {
+                    let at = self.next();
+                    drop(black_box(self.thread.find(&self.variables[at])));
+                }
+                GetAfterSwitch => {
+                    let _ = self.thread.enter(&self.other);
+                    drop(black_box(self.thread.find(black_box(&self.variables[0]))));
+                    let _ = self.thread.exit(&self.other);
+                }
+                Set => {
+                    let at = self.next();
+                    drop(black_box(self.thread.set_shared(&self.variables[at], Arc::clone(&self.values[at]))));
+                }
+                SetReset => {
+                    let at = self.next();
+                    let token = self.thread.set_shared(&self.variables[at], Arc::clone(&self.values[at]));
+                    let _ = self.thread.reset(&self.variables[at], &token);
+                }
+                FirstSetAfterCopy => {
+                    let at = self.next();
+                    let task = self.context.copy();
+                    let _ = self.thread.enter(&task);
+                    drop(black_box(self.thread.set_shared(&self.variables[at], Arc::clone(&self.values[at]))));
+                    let _ = self.thread.exit(&task);
+                }
+                CopyDrop => drop(black_box(self.context.copy())),
+                EnterExit => {
+                    let _ = self.thread.enter(&self.other);
+                    let _ = self.thread.exit(&self.other);
+                }
+                TaskSpawn => {
+                    let variables = task_variables(&self.variables);
+                    let value = &self.values[0];
+                    let task = self.context.copy();
+                    let _ = self.thread.enter(&task);
+                    let token = self.thread.set_shared(variables[0], Arc::clone(value));
+                    self.thread.set_shared(variables[1], Arc::clone(value));
+                    self.thread.set_shared(variables[2], Arc::clone(value));
+                    for _ in 0..4 {
+                        for variable in variables {
+                            drop(black_box(self.thread.find(variable)));
+                        }
+                    }
+                    let _ = self.thread.reset(variables[0], &token);
+                    let _ = self.thread.exit(&task);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The plain model, asked through the steps of a trace, which is its only interface.
+pub struct Reference {
+    machine: contextvars_reference::Reference,
+    size: usize,
+    cursor: usize,
+}
+
+impl Reference {
+    /// A context of so many variables, entered.
+    pub fn new(size: usize) -> Self {
+        use contextvars_spec::{ContextId, Object, Operation, TokenId, Value, VariableId};
+        let mut made = Self { machine: contextvars_reference::Reference::new(), size, cursor: 0 };
+        made.step(Operation::Context { context: ContextId(0) });
+        made.step(Operation::Enter { context: Object::Context(ContextId(0)) });
+        for number in 0..size as u32 {
+            let (variable, hash) = (VariableId(number), Some(i64::from(number).wrapping_mul(0x9e37_79b9)));
+            made.step(Operation::ContextVar {
+                name: "v".into(),
+                hash,
+                default: None,
+                on_hash: contextvars_spec::Program::default(),
+                variable,
+            });
+            made.step(Operation::VarSet { variable, value: Value::None, token: TokenId(0) });
+        }
+        made
+    }
+
+    fn step(&mut self, operation: contextvars_spec::Operation) {
+        black_box(self.machine.step(&contextvars_spec::Step::new(contextvars_spec::ThreadId::MAIN, operation)));
+    }
+}
+
+impl Contender for Reference {
+    fn name(&self) -> String {
+        "reference".to_owned()
+    }
+
+    fn run(&mut self, operation: Operation, repeats: u64) -> bool {
+        use contextvars_spec::{Object, Operation as Step, TokenId, Value, VariableId};
+        for _ in 0..repeats {
+            self.cursor = (self.cursor + 1) % self.size;
+            let (variable, token) = (VariableId(self.cursor as u32), TokenId(0));
+            match operation {
+                Get => self.step(Step::VarGet { variable: VariableId(0), default: None }),
+                GetInTurn => self.step(Step::VarGet { variable, default: None }),
+                Set => self.step(Step::VarSet { variable, value: Value::Missing, token }),
+                SetReset => {
+                    self.step(Step::VarSet { variable, value: Value::Missing, token });
+                    self.step(Step::VarReset { variable, token: Object::Token(token) });
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+/// What a program would do with another crate's map: a stack of maps, and the old value as token.
+pub struct OverMap<M: Map> {
+    current: M,
+    below: Vec<M>,
+    other: M,
+    variables: Vec<ContextVar<u64>>,
+    values: Vec<M::Value>,
+    cursor: usize,
+}
+
+impl<M: Map> OverMap<M> {
+    /// A context of so many variables, entered.
+    pub fn new(size: usize) -> Self {
+        let variables: Vec<_> = (0..size).map(|_| ContextVar::new("v")).collect();
+        let values: Vec<_> = (0..size as u64).map(M::Value::from).collect();
+        let mut current = M::empty();
+        for (variable, value) in variables.iter().zip(&values) {
+            current.insert(variable.id(), value.clone());
+        }
+        let other = current.clone();
+        Self { current, below: Vec::new(), other, variables, values, cursor: 0 }
+    }
+
+    fn next(&mut self) -> usize {
+        self.cursor = if self.cursor + 1 >= self.variables.len() { 0 } else { self.cursor + 1 };
+        self.cursor
+    }
+
+    fn enter(&mut self, map: M) {
+        self.below.push(std::mem::replace(&mut self.current, map));
+    }
+
+    fn exit(&mut self) -> M {
+        let below = self.below.pop().unwrap_or_else(M::empty);
+        std::mem::replace(&mut self.current, below)
+    }
+
+    fn set(&mut self, key: VarId, value: M::Value) -> Option<M::Value> {
+        let old = self.current.get(key).cloned();
+        self.current.insert(key, value);
+        old
+    }
+
+    fn reset(&mut self, key: VarId, old: Option<M::Value>) {
+        match old {
+            Some(old) => self.current.insert(key, old),
+            None => self.current.remove(key),
+        }
+    }
+
+    fn get(&self, key: VarId) {
+        black_box(self.current.get(key).map(|value| **value));
+    }
+}
+
+impl<M: Map> Contender for OverMap<M> {
+    fn name(&self) -> String {
+        M::NAME.to_owned()
+    }
+
+    fn run(&mut self, operation: Operation, repeats: u64) -> bool {
+        for _ in 0..repeats {
+            match operation {
+                Get => self.get(black_box(&self.variables[0]).id()),
+                GetShared => drop(black_box(self.current.get(black_box(&self.variables[0]).id()).cloned())),
+                GetInTurn => {
+                    let at = self.next();
+                    self.get(self.variables[at].id());
+                }
+                GetAfterSwitch => {
+                    self.enter(self.other.clone());
+                    self.get(black_box(&self.variables[0]).id());
+                    drop(self.exit());
+                }
+                Set => {
+                    let at = self.next();
+                    drop(black_box(self.set(self.variables[at].id(), self.values[at].clone())));
+                }
+                SetReset => {
+                    let at = self.next();
+                    let key = self.variables[at].id();
+                    let old = self.set(key, self.values[at].clone());
+                    self.reset(key, old);
+                }
+                FirstSetAfterCopy => {
+                    let at = self.next();
+                    self.enter(self.current.clone());
+                    drop(black_box(self.set(self.variables[at].id(), self.values[at].clone())));
+                    drop(self.exit());
+                }
+                CopyDrop => drop(black_box(self.current.clone())),
+                EnterExit => {
+                    self.enter(self.other.clone());
+                    drop(self.exit());
+                }
+                TaskSpawn => {
+                    let keys = task_variables(&self.variables).map(ContextVar::id);
+                    self.enter(self.current.clone());
+                    let old = self.set(keys[0], self.values[0].clone());
+                    drop(self.set(keys[1], self.values[0].clone()));
+                    drop(self.set(keys[2], self.values[0].clone()));
+                    for _ in 0..4 {
+                        for key in keys {
+                            self.get(key);
+                        }
+                    }
+                    self.reset(keys[0], old);
+                    drop(self.exit());
+                }
+            }
+        }
+        true
+    }
+}
+
+/// A value of OpenTelemetry's context, which is found by its type.
+struct Numbered<const NUMBER: usize>(Arc<u64>);
+
+/// OpenTelemetry's context: it can neither set in place nor reset other than by a guard.
+pub struct OpenTelemetry {
+    value: Arc<u64>,
+    guard: Option<opentelemetry::ContextGuard>,
+}
+
+impl OpenTelemetry {
+    /// A context of so many variables, entered; at most eight, since each is a type.
+    pub fn new(size: usize) -> Option<Self> {
+        if size > 8 {
+            return None;
+        }
+        let value = Arc::new(0);
+        let mut context = opentelemetry::Context::new();
+        macro_rules! bind {
+            ($($number:literal)*) => {
+                $(if size > $number { context = context.with_value(Numbered::<$number>(Arc::clone(&value))); })*
+            };
+        }
+        bind!(0 1 2 3 4 5 6 7);
+        let guard = Some(context.attach());
+        Some(Self { value, guard })
+    }
+}
+
+fn opentelemetry_get<const NUMBER: usize>() {
+    opentelemetry::Context::map_current(|context| black_box(context.get::<Numbered<NUMBER>>().map(|value| *value.0)));
+}
+
+impl Contender for OpenTelemetry {
+    fn name(&self) -> String {
+        "opentelemetry".to_owned()
+    }
+
+    fn run(&mut self, operation: Operation, repeats: u64) -> bool {
+        use opentelemetry::Context;
+        debug_assert!(self.guard.is_some(), "the context is attached");
+        for _ in 0..repeats {
+            match operation {
+                Get => opentelemetry_get::<0>(),
+                SetReset => drop(Context::map_current(|context| context.with_value(Numbered::<0>(Arc::clone(&self.value)))).attach()),
+                CopyDrop => drop(black_box(Context::current())),
+                EnterExit => drop(Context::current().attach()),
+                TaskSpawn => {
+                    let _task = Context::current().attach();
+                    let one = Context::map_current(|context| context.with_value(Numbered::<0>(Arc::clone(&self.value)))).attach();
+                    let two = Context::map_current(|context| context.with_value(Numbered::<1>(Arc::clone(&self.value)))).attach();
+                    let three = Context::map_current(|context| context.with_value(Numbered::<2>(Arc::clone(&self.value)))).attach();
+                    for _ in 0..4 {
+                        opentelemetry_get::<0>();
+                        opentelemetry_get::<1>();
+                        opentelemetry_get::<2>();
+                        opentelemetry_get::<3>();
+                        opentelemetry_get::<4>();
+                    }
+                    drop(three);
+                    drop(two);
+                    drop(one);
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+tokio::task_local! {
+    static LOCAL: Arc<u64>;
+}
+
+/// Tokio's task-local: one variable, bound for the time of a call; contexts cannot be copied.
+pub struct TaskLocal {
+    value: Arc<u64>,
+}
+
+impl TaskLocal {
+    /// The one variable.
+    pub fn new() -> Self {
+        Self { value: Arc::new(0) }
+    }
+}
+
+impl Default for TaskLocal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Contender for TaskLocal {
+    fn name(&self) -> String {
+        "tokio task_local".to_owned()
+    }
+
+    fn run(&mut self, operation: Operation, repeats: u64) -> bool {
+        match operation {
+            Get => LOCAL.sync_scope(Arc::clone(&self.value), || {
+                for _ in 0..repeats {
+                    LOCAL.with(|value| black_box(**value));
+                }
+            }),
+            GetShared => LOCAL.sync_scope(Arc::clone(&self.value), || {
+                for _ in 0..repeats {
+                    drop(black_box(LOCAL.get()));
+                }
+            }),
+            SetReset => {
+                for _ in 0..repeats {
+                    LOCAL.sync_scope(Arc::clone(&self.value), || black_box(()));
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+}

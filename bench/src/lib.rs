@@ -1,0 +1,14 @@
+//! The contenders, what they are timed at, and how the figures are shown.
+
+#[cfg(feature = "cpython")]
+pub mod capi;
+pub mod contexts;
+pub mod losses;
+pub mod maps;
+pub mod measure;
+pub mod memory;
+pub mod peers;
+pub mod plot;
+pub mod report;
+pub mod results;
+pub mod threads;

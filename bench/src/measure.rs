@@ -1,0 +1,49 @@
+//! Timing: contenders take turns within every round, and the median of the rounds counts.
+
+use std::time::{Duration, Instant};
+
+/// Something that can be done a number of times.
+pub type Work<'a> = Box<dyn FnMut(u64) + 'a>;
+
+/// How long and how often to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// How many rounds there are; the median of these is taken.
+    pub rounds: usize,
+    /// About how long one contender works in one round.
+    pub batch: Duration,
+}
+
+/// How often the work must be repeated to fill a batch; warms it up, too.
+fn calibrate(work: &mut Work<'_>, batch: Duration) -> u64 {
+    let mut repeats = 1;
+    loop {
+        let started = Instant::now();
+        work(repeats);
+        let elapsed = started.elapsed();
+        if elapsed >= batch / 2 || repeats > 1 << 30 {
+            return repeats;
+        }
+        repeats *= 2;
+    }
+}
+
+/// The median time of one repetition of each contender, in nanoseconds.
+pub fn medians(contenders: &mut [Work<'_>], effort: Effort) -> Vec<f64> {
+    let repeats: Vec<_> = contenders.iter_mut().map(|work| calibrate(work, effort.batch)).collect();
+    let mut samples = vec![Vec::with_capacity(effort.rounds); contenders.len()];
+    for _ in 0..effort.rounds {
+        for ((work, &repeats), samples) in contenders.iter_mut().zip(&repeats).zip(&mut samples) {
+            let started = Instant::now();
+            work(repeats);
+            samples.push(started.elapsed().as_secs_f64() * 1e9 / repeats as f64);
+        }
+    }
+    samples
+        .into_iter()
+        .map(|mut samples| {
+            samples.sort_by(f64::total_cmp);
+            samples[samples.len() / 2]
+        })
+        .collect()
+}

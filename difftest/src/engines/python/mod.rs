@@ -1,0 +1,108 @@
+//! Any Python interpreter, by an adapter that the interpreter itself runs.
+//!
+//! The adapter needs nothing but the interpreter's standard library and speaks the protocol of
+//! [`contextvars_spec::Request`].
+
+mod find;
+
+use std::io::Write;
+
+use contextvars_spec::{Answer, Engine, EngineError, Identity, Observe, Operation, Outcome, Run, Step, Version};
+use tempfile::TempPath;
+
+use super::child::Child;
+pub use find::{Found, LeftOut, find};
+
+const ADAPTER: &str = include_str!("adapter.py");
+
+/// An interpreter in a process of its own.
+#[derive(Debug)]
+pub struct Python {
+    child: Child,
+    /// The adapter's file, which a process that crashed is started from again.
+    _adapter: TempPath,
+}
+
+impl Python {
+    /// Starts the interpreter at a path; `name` is the engine's on the command line.
+    ///
+    /// # Errors
+    ///
+    /// If the adapter cannot be written, or the interpreter does not start or has no contextvars.
+    pub fn start(name: &str, path: &str) -> Result<Self, EngineError> {
+        let adapter = write_adapter().map_err(|error| EngineError {
+            engine: name.to_owned(),
+            reason: format!("cannot write its adapter to a temporary file: {error}"),
+        })?;
+        let words = vec![path.to_owned(), "-I".to_owned(), adapter.to_string_lossy().into_owned()];
+        Ok(Self { child: Child::start(name, words)?, _adapter: adapter })
+    }
+}
+
+fn write_adapter() -> std::io::Result<TempPath> {
+    let mut file = tempfile::Builder::new().prefix("difftest-").suffix(".py").tempfile()?;
+    file.write_all(ADAPTER.as_bytes())?;
+    Ok(file.into_temp_path())
+}
+
+impl Engine for Python {
+    fn identity(&self) -> Identity {
+        self.child.identity()
+    }
+
+    fn python_version(&self) -> Version {
+        self.child.python_version()
+    }
+
+    fn steers_hashes(&self) -> bool {
+        self.child.steers_hashes()
+    }
+
+    fn runs_programs(&self) -> bool {
+        self.child.runs_programs()
+    }
+
+    fn finalizes_promptly(&self) -> bool {
+        self.child.finalizes_promptly()
+    }
+
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+        let mut run = self.child.run(steps, observe)?;
+        // Not every interpreter has the C API. Where a step would have changed something by it, what
+        // follows starts from another state.
+        let lost = |(step, answer): (&Step, &Answer)| answer.outcome == Outcome::Unsupported && leaves_a_mark(&step.operation);
+        run.open_from = steps.iter().zip(&run.answers).position(lost);
+        Ok(run)
+    }
+}
+
+/// Whether the operation changes more than caches and `context_ver`.
+fn leaves_a_mark(operation: &Operation) -> bool {
+    !matches!(
+        operation,
+        Operation::CapiVarGet { .. }
+            | Operation::Next { .. }
+            | Operation::IteratorLen { .. }
+            | Operation::Attempt { .. }
+            | Operation::Cache { .. }
+            | Operation::ContextVer {}
+            | Operation::SetContextVer { .. }
+            | Operation::HasCurrentContext {}
+            | Operation::TokenEnter { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use contextvars_spec::{ContextId, Object};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_carried_out_and_changes_the_state_is_told_from_what_only_looks() {
+        let context = Object::Context(ContextId(0));
+        assert!(leaves_a_mark(&Operation::Enter { context }));
+        assert!(leaves_a_mark(&Operation::CapiCopyCurrent { context: ContextId(1) }));
+        assert!(!leaves_a_mark(&Operation::HasCurrentContext {}));
+    }
+}
