@@ -27,7 +27,7 @@ pub const FOLLOW: u64 = 8;
 
 /// From how many steps on a trace is long: while it is shrunk it is not observed after every step,
 /// and it is not grown again, since either would take most of the time.
-const LONG: usize = 1_000;
+const LONG: usize = 300;
 
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
