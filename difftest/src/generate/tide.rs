@@ -58,10 +58,8 @@ impl Grower<'_> {
     /// Keeps the list of such tokens, of every context, after a step that wrote.
     pub(super) fn keep_unbinders(&mut self, operation: &Operation) {
         match *operation {
-            Operation::VarSet { token, .. } | Operation::CapiVarSet { token, .. } => {
-                if self.model.may_unbind(token) {
-                    self.unbinders.push(token);
-                }
+            Operation::VarSet { token, .. } | Operation::CapiVarSet { token, .. } if self.model.may_unbind(token) => {
+                self.unbinders.push(token);
             }
             Operation::VarReset { token: Object::Token(token), .. }
             | Operation::CapiVarReset { token: Object::Token(token), .. }
