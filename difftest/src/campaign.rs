@@ -27,6 +27,10 @@ pub const LENGTH: usize = 160;
 /// built again for that, which takes about as long as generating the trace.
 pub const FOLLOW: u64 = 8;
 
+/// From how many steps on a trace is long: while it is shrunk it is not observed after every step,
+/// and it is not grown again, since either would take most of the time.
+const LONG: usize = 300;
+
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
 
@@ -235,7 +239,8 @@ fn run_case(
         *own.left_out.entry(identity.name).or_default() += 1;
     }
     if let Some(divergence) = ran.divergence {
-        let steps = shrink_genome(&mut tree, &divergence, engines).unwrap_or_else(|| grown.clone());
+        let coarse = if grown.len() < LONG { shrink_genome(&mut tree, &divergence, engines) } else { None };
+        let steps = coarse.unwrap_or_else(|| grown.clone());
         let (steps, divergence) = minimize(&steps, divergence, engines);
         let mut trace = counterexample(steps, &divergence, engines);
         if let Some(provenance) = &mut trace.provenance {
@@ -306,6 +311,9 @@ fn shrink_genome(tree: &mut impl ValueTree<Value = Genome>, like: &Divergence, e
 
 /// Delta debugging, and the divergence that is left at the end of it.
 pub fn minimize(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {
+    // What comes after the first difference goes at once, most often.
+    let end = diverges(steps, &divergence, engines).map_or(steps.len(), |found| found.difference.step + 1);
+    let steps = if diverges(&steps[..end], &divergence, engines).is_some() { &steps[..end] } else { steps };
     let steps = shrink::shrink(steps, &mut |steps| diverges(steps, &divergence, engines).is_some());
     let left = diverges(&steps, &divergence, engines).unwrap_or(divergence);
     (steps, left)

@@ -9,7 +9,8 @@ use contextvars_difftest::engines;
 use contextvars_difftest::shard::Shard;
 use contextvars_spec::Rule;
 
-const CASES: u64 = 3_000;
+/// Among so many is the one large trace of some thousand.
+const CASES: u64 = 8_000;
 
 fn agree(seed: u64) -> campaign::Outcome {
     println!("reproduce with: cargo difftest run --cases {CASES} --seed {seed}");

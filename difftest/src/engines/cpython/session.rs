@@ -89,7 +89,8 @@ impl Session {
     /// Waits until a step of the thread is next; false where the trace is over.
     fn wait(&self, py: Python<'_>, thread: ThreadId) -> bool {
         let ready = |state: &State| state.failure.is_some() || self.owner(state).is_none_or(|owner| owner == thread);
-        if !ready(&self.lock()) {
+        // Where it may be another thread's turn, that one may have the lock and wait for the interpreter.
+        if !self.state.try_lock().is_ok_and(|state| ready(&state)) {
             py.detach(|| {
                 let mut state = self.lock();
                 while !ready(&state) {
@@ -129,7 +130,11 @@ impl Session {
 
     /// Carries out the steps of one thread at one depth of callables.
     fn drive(self: &Arc<Self>, py: Python<'_>, thread: ThreadId, depth: usize) -> End {
-        self.lock().objects.thread_of.insert(capi::thread_id(py), thread);
+        if depth == 0 {
+            // A thread that starts has not had a turn yet: as in `wait`.
+            let id = capi::thread_id(py);
+            py.detach(|| self.lock().objects.thread_of.insert(id, thread));
+        }
         while self.wait(py, thread) {
             let step = &self.steps[self.lock().next];
             let outcome = if step.thread != thread {
