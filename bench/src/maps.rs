@@ -128,7 +128,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -142,12 +142,12 @@ impl Keys {
         let mut random = Random::new(set + 77);
         let mut make = || match set {
             0 => ContextVar::new("v"),
-            _ => ContextVar::with_hash("v", random.next().cast_signed(), None),
+            _ => ContextVar::with_hash("v", random.draw().cast_signed(), None),
         };
         let present = (0..size).map(|_| make()).collect();
         let absent = (0..size.min(4096)).map(|_| make()).collect();
         let mut random = Random::new(set);
-        let order = (0..size.next_power_of_two().clamp(1024, 1 << 17)).map(|_| (random.next() % size as u64) as u32).collect();
+        let order = (0..size.next_power_of_two().clamp(1024, 1 << 17)).map(|_| (random.draw() % size as u64) as u32).collect();
         Self { present, absent, order }
     }
 }
