@@ -1,6 +1,6 @@
 //! Bytes as a genome of the tester's generator, and their mutation.
 
-use contextvars_difftest::campaign::LENGTH;
+use contextvars_difftest::campaign::{LENGTH, PROGRAMS};
 use contextvars_difftest::generate::{Genome, genomes};
 use contextvars_spec::Version;
 use proptest::strategy::{Strategy, ValueTree};
@@ -27,7 +27,7 @@ pub fn genome(data: &[u8]) -> Option<Genome> {
     // All zero has no successor in XorShift.
     header[HEADER - 1] |= 0x80;
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::XorShift, &header));
-    let mut genome = genomes(1, Version::V3_14).new_tree(&mut runner).ok()?.current();
+    let mut genome = genomes(1, Version::V3_14, PROGRAMS).new_tree(&mut runner).ok()?.current();
     genome.genes = genes
         .chunks(GENE)
         .take(MAX_GENES)
