@@ -1,4 +1,4 @@
-//! What a context binds: a map that every write clones.
+//! What a context binds: a map that a write clones wherever anything shares it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -9,6 +9,8 @@ use contextvars_spec::{Value, VariableId};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bindings {
     map: Rc<BTreeMap<VariableId, Binding>>,
+    /// More than `inserted` of any binding.
+    next: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +18,7 @@ struct Binding {
     value: Value,
     /// The variable's place in the order of folded hashes.
     place: u64,
-    /// One more than the largest of the map at the time of insertion (ORDER-2).
+    /// Larger than that of any binding that was inserted before (ORDER-2).
     inserted: u64,
 }
 
@@ -34,18 +36,15 @@ impl Bindings {
         Rc::ptr_eq(&self.map, &other.map)
     }
 
-    /// The map with one more binding; a variable that is bound already keeps its place (ORDER-2).
-    pub(crate) fn with(&self, variable: VariableId, place: u64, value: Value) -> Self {
-        let mut map = BTreeMap::clone(&self.map);
-        let next = map.values().map(|binding| binding.inserted + 1).max().unwrap_or(0);
-        map.entry(variable).and_modify(|binding| binding.value = value).or_insert(Binding { value, place, inserted: next });
-        Self { map: Rc::new(map) }
+    /// Binds a variable; one that is bound already keeps its place (ORDER-2).
+    pub(crate) fn bind(&mut self, variable: VariableId, place: u64, value: Value) {
+        let new = Binding { value, place, inserted: self.next };
+        Rc::make_mut(&mut self.map).entry(variable).and_modify(|binding| binding.value = value).or_insert(new);
+        self.next += 1;
     }
 
-    pub(crate) fn without(&self, variable: VariableId) -> Self {
-        let mut map = BTreeMap::clone(&self.map);
-        map.remove(&variable);
-        Self { map: Rc::new(map) }
+    pub(crate) fn unbind(&mut self, variable: VariableId) {
+        Rc::make_mut(&mut self.map).remove(&variable);
     }
 
     /// The bindings, in no order that CPython knows.

@@ -81,8 +81,7 @@ impl Reference {
     fn bind(&mut self, thread: ThreadId, context: ContextIndex, variable: VariableId, value: Value) {
         self.empty_cache(variable);
         let place = self.objects.variables.get(&variable).map_or(0, |variable| variable.place);
-        let bindings = &mut self.objects.contexts[context].bindings;
-        *bindings = bindings.with(variable, place, value);
+        self.objects.contexts[context].bindings.bind(variable, place, value);
         self.note_bound(context, variable, value);
         self.cite(Rule::Cache2);
         self.fill_cache(thread, variable, value);
@@ -106,8 +105,7 @@ impl Reference {
     fn unbind(&mut self, thread: ThreadId, context: ContextIndex, variable: VariableId) {
         self.cite(Rule::Cache3);
         self.empty_cache(variable);
-        let bindings = &mut self.objects.contexts[context].bindings;
-        *bindings = bindings.without(variable);
+        self.objects.contexts[context].bindings.unbind(variable);
         self.note_unbound(context, variable);
         if self.finalize(thread) {
             self.cite(Rule::Final3);

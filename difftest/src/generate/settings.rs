@@ -124,7 +124,7 @@ const BURST: usize = 64;
 fn plots() -> impl Strategy<Value = Plot> {
     let tide = (select(&HIGH[..]), select(&LOW[..]), select(&[50, 75, 95][..]))
         .prop_map(|(high, low, share)| Plot::Tide(Tide { low: low.min(high - 1), high, share }));
-    prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 2 => Just(Plot::Large)]
+    prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 6 => Just(Plot::Large)]
 }
 
 /// Genomes of up to `length` genes for engines of which the oldest follows `python`.
