@@ -27,31 +27,38 @@ pub trait Word {
     fn replace(&self, from: u64, to: u64) -> Result<u64, u64>;
 }
 
-impl Word for AtomicU64 {
-    fn new(value: u64) -> Self {
-        Self::new(value)
-    }
-    #[inline]
-    fn get(&self) -> u64 {
-        self.load(Ordering::Acquire)
-    }
-    #[inline]
-    fn set(&self, value: u64) {
-        self.store(value, Ordering::Release);
-    }
-    #[inline]
-    fn add(&self, value: u64) -> u64 {
-        self.fetch_add(value, Ordering::Relaxed)
-    }
-    #[inline]
-    fn sub(&self, value: u64) -> u64 {
-        self.fetch_sub(value, Ordering::AcqRel)
-    }
-    #[inline]
-    fn replace(&self, from: u64, to: u64) -> Result<u64, u64> {
-        self.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
-    }
+/// The orderings of an atomic word, written once: those that run are those that the model checker checks.
+macro_rules! atomic_word {
+    ($atomic:ty, $ordering:ty) => {
+        impl $crate::sharing::Word for $atomic {
+            fn new(value: u64) -> Self {
+                Self::new(value)
+            }
+            #[inline]
+            fn get(&self) -> u64 {
+                self.load(<$ordering>::Acquire)
+            }
+            #[inline]
+            fn set(&self, value: u64) {
+                self.store(value, <$ordering>::Release);
+            }
+            #[inline]
+            fn add(&self, value: u64) -> u64 {
+                self.fetch_add(value, <$ordering>::Relaxed)
+            }
+            #[inline]
+            fn sub(&self, value: u64) -> u64 {
+                self.fetch_sub(value, <$ordering>::AcqRel)
+            }
+            #[inline]
+            fn replace(&self, from: u64, to: u64) -> Result<u64, u64> {
+                self.compare_exchange(from, to, <$ordering>::AcqRel, <$ordering>::Acquire)
+            }
+        }
+    };
 }
+
+atomic_word!(AtomicU64, Ordering);
 
 impl Word for Cell<u64> {
     fn new(value: u64) -> Self {
@@ -89,7 +96,26 @@ impl Word for Cell<u64> {
     }
 }
 
-mod sealed {
+/// Sees the accesses to what is not atomic, where a model checker looks for races.
+pub trait Access {
+    /// Nothing was accessed yet.
+    fn new() -> Self;
+    /// It is read now.
+    fn read(&self);
+    /// It is written now.
+    fn write(&self);
+}
+
+/// Nobody looks.
+impl Access for () {
+    fn new() -> Self {}
+    #[inline]
+    fn read(&self) {}
+    #[inline]
+    fn write(&self) {}
+}
+
+pub(crate) mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Shared {}
     impl Sealed for super::Confined {}
@@ -102,9 +128,15 @@ pub trait Sharing: sealed::Sealed + Sized + 'static {
     /// What counts.
     #[doc(hidden)]
     type Word: Word;
+    /// What sees the accesses to a cell.
+    #[doc(hidden)]
+    type Access: Access;
     /// Whether several threads may count at once.
     #[doc(hidden)]
     const ATOMIC: bool;
+    /// Lets others run, after so many turns of waiting for one of them.
+    #[doc(hidden)]
+    fn wait(turns: u32);
     /// A value of its own.
     fn value<V>(value: V) -> Self::Value<V>;
     /// Whether both are one value, not merely equal.
@@ -122,7 +154,13 @@ pub struct Confined;
 impl Sharing for Shared {
     type Value<V> = Arc<V>;
     type Word = AtomicU64;
+    type Access = ();
     const ATOMIC: bool = true;
+    fn wait(turns: u32) {
+        /// After so many turns another thread is let run: whoever holds a lock may have been stopped.
+        const TURNS: u32 = 64;
+        if turns < TURNS { std::hint::spin_loop() } else { std::thread::yield_now() }
+    }
     fn value<V>(value: V) -> Arc<V> {
         Arc::new(value)
     }
@@ -135,7 +173,9 @@ impl Sharing for Shared {
 impl Sharing for Confined {
     type Value<V> = Rc<V>;
     type Word = Cell<u64>;
+    type Access = ();
     const ATOMIC: bool = false;
+    fn wait(_turns: u32) {}
     fn value<V>(value: V) -> Rc<V> {
         Rc::new(value)
     }

@@ -5,11 +5,8 @@ use std::mem::MaybeUninit;
 
 use super::map::{Gone, Hamt};
 use crate::context::Context;
-use crate::sharing::{Shared, Sharing, Word};
+use crate::sharing::{Access, Shared, Sharing, Word};
 use crate::variable::VarId;
-
-/// After so many turns a waiting thread lets others run.
-const TURNS: u32 = 64;
 
 /// What a context consists of.
 pub(crate) struct ContextCell<V, S: Sharing> {
@@ -19,9 +16,11 @@ pub(crate) struct ContextCell<V, S: Sharing> {
     // this is. A context that was not made as a base is current in one thread state at most: the one
     // that claimed it. So that one may read it without the lock.
     vars: UnsafeCell<Hamt<V, S>>,
+    vars_access: S::Access,
     // INVARIANT 9: touched only by the thread state that claimed the context, or by who drops it; of a
     // context that was made as a base, which several thread states can leave, under the lock.
     previous: UnsafeCell<Previous<V, S>>,
+    previous_access: S::Access,
 }
 
 /// What was current before a context was entered.
@@ -44,7 +43,13 @@ impl<W: Word> Drop for Unlock<'_, W> {
 
 impl<V, S: Sharing> ContextCell<V, S> {
     pub(crate) fn new(vars: Hamt<V, S>) -> Self {
-        Self { lock: S::Word::new(0), vars: UnsafeCell::new(vars), previous: UnsafeCell::new(Previous { context: None, stamp: 0 }) }
+        Self {
+            lock: S::Word::new(0),
+            vars: UnsafeCell::new(vars),
+            vars_access: S::Access::new(),
+            previous: UnsafeCell::new(Previous { context: None, stamp: 0 }),
+            previous_access: S::Access::new(),
+        }
     }
 
     /// Takes the lock. Nobody who holds it runs user code: no value is dropped or asked for equality.
@@ -64,6 +69,7 @@ impl<V, S: Sharing> ContextCell<V, S> {
     #[inline]
     pub(crate) fn locked<R>(&self, function: impl FnOnce(&mut Hamt<V, S>) -> R) -> R {
         let _unlock = self.lock();
+        self.vars_access.write();
         // SAFETY: the lock is held.
         function(unsafe { &mut *self.vars.get() })
     }
@@ -72,12 +78,14 @@ impl<V, S: Sharing> ContextCell<V, S> {
     fn wait(&self) {
         let mut turns = 0;
         while self.lock.get() != 0 || self.lock.replace(0, 1).is_err() {
+            S::wait(turns);
             turns += 1;
-            if turns < TURNS { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
     }
 
     pub(crate) fn previous_mut(&mut self) -> &mut Option<Context<V, S>> {
+        self.vars_access.write();
+        self.previous_access.write();
         &mut self.previous.get_mut().context
     }
 }
@@ -157,6 +165,7 @@ impl<V, S: Sharing> Current<V, S> {
     pub(crate) fn enter(&self, context: &Context<V, S>) -> Option<()> {
         let _unlock = if context.cell.is_marked() { context.cell.lock() } else { None };
         let claimed = context.cell.claim()?;
+        context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10; what was not claimed has nothing before it that could go.
         unsafe {
             let before = &mut *context.cell.previous.get();
@@ -182,6 +191,7 @@ impl<V, S: Sharing> Current<V, S> {
         if !context.cell.is_claimed() {
             return None;
         }
+        context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10.
         let left = unsafe {
             let before = &mut *context.cell.previous.get();
@@ -274,6 +284,7 @@ impl<V, S: Sharing> Current<V, S> {
     /// As [`Self::remembered`].
     #[inline(never)]
     unsafe fn look_up<'a>(&self, context: &'a Context<V, S>, key: VarId) -> Option<&'a S::Value<V>> {
+        context.cell.vars_access.read();
         // SAFETY: INVARIANT 8: this thread state has claimed the context, or there is one thread only.
         let value = unsafe { &*context.cell.vars.get() }.find(key)?;
         self.remember(key, value);
