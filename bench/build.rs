@@ -2,13 +2,17 @@
 
 use std::process::Command;
 
+#[cfg(feature = "cpython")]
+#[path = "../difftest/link_python.rs"]
+mod link_python;
+
 /// The crates whose versions the tables show.
 const PEERS: [&str; 8] = ["imbl", "im", "rpds", "archery", "triomphe", "hashbrown", "opentelemetry", "tokio"];
 
 fn main() {
     note_versions();
     #[cfg(feature = "cpython")]
-    link_python();
+    link_python::link_python();
 }
 
 /// The lock file is what was built: its versions, in pairs of two lines.
@@ -30,21 +34,4 @@ fn note_versions() {
     println!("cargo:rustc-env=CONTEXTVARS_RUSTC={}", version.unwrap_or_default());
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default().replace('\u{1f}', " ");
     println!("cargo:rustc-env=CONTEXTVARS_FLAGS={flags}");
-}
-#[cfg(feature = "cpython")]
-fn link_python() {
-    pyo3_build_config::use_pyo3_cfgs();
-    let version = pyo3_build_config::get().version();
-    println!("cargo:rustc-env=CONTEXTVARS_PYTHON={}.{}", version.major, version.minor);
-    // Without this the loader may pick another libpython of the same minor version.
-    pyo3_build_config::add_libpython_rpath_link_args();
-    // An interpreter that is unpacked into a folder together with its own C library needs that
-    // library's loader.
-    if let Some(folder) = pyo3_build_config::get().lib_dir() {
-        let loader = std::path::Path::new(folder).join("ld-linux-x86-64.so.2");
-        if loader.exists() && !folder.starts_with("/usr") {
-            println!("cargo:rustc-link-arg=-Wl,--dynamic-linker={}", loader.display());
-            println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags");
-        }
-    }
 }
