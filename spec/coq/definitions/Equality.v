@@ -16,7 +16,8 @@ Definition equality_eqb (a b : equality) : bool :=
 Definition made_value (vs : gmap N (equality * bool)) (o : object) : option (value_id * equality) :=
   match o with ObjectValue id => (fun v : equality * bool => (id, fst v)) <$> vs !! id | _ => None end.
 
-(** The left object answers if it is a value of the trace, else the right one, else identity. *)
+(** The left object answers if it is a value of the trace, else the right one, else identity (VAR-10,
+    TOKEN-9, MISSING-2, EQ-8). *)
 Definition equal_objects (vs : gmap N (equality * bool)) (left right : object) : verdict :=
   let answer asked other :=
     match asked with
@@ -52,13 +53,14 @@ Section equality.
         end
     end.
 
-  (** EQ-2. That one map is equal to itself without a comparison (EQ-1) is a theorem. *)
+  (** EQ-1, EQ-2. That one map is equal to itself without a comparison (EQ-1) is a theorem. *)
   Definition equal_maps (vs : gmap N (equality * bool)) (left right : M) : verdict :=
     if count left =? count right then equal_items vs (items left) right else inl false.
 
   Definition named_map (s : state M) (name : context_id) : M :=
     match names s !! name with Some c => ctx_map (context_of s c) | None => empty_map end.
 
+  (** EQ-8: maps are compared where both sides are contexts. *)
   Definition equal (s : state M) (left right : object) : verdict :=
     match left, right with
     | ObjectContext a, ObjectContext b => equal_maps (values s) (named_map s a) (named_map s b)

@@ -28,6 +28,7 @@ Section life.
         (above && (c =? other)) || is_below s c rest above
     end.
 
+  (** CONTEXT-5, TOKEN-13. *)
   Definition is_alive (s : state M) (c : N) : bool :=
     is_root s c
     || existsb (fun '(_, t) => is_below s c (whole_stack t) (th_live t)) (map_to_list (threads s)).

@@ -22,6 +22,9 @@ Section machine.
   Definition on_token (id : token_id) (f : token -> state -> state * outcome) s : state * outcome :=
     match held_token s id with Some t => f t s | None => (s, Skipped) end.
 
+  (** An operation by its function, or at once where it reads an attribute (VAR-6, TOKEN-1 to TOKEN-3),
+      answers itself (TOKEN-14), resets by its token (TOKEN-15), counts (MAP-8, ITER-6), or checks what
+      the C API is given (ENTER-2, EXIT-2, CAPI-1 to CAPI-8). *)
   Definition operate (th : thread_id) (op : operation) s : state * outcome :=
     match op with
     | OpValue e made =>

@@ -46,6 +46,7 @@ Section text.
     | other => Handle (object_of other)
     end.
 
+  (** VAR-8, VAR-9. *)
   Definition repr_variable (s : state M) (id : variable_id) : list piece :=
     match variables s !! id with
     | None => [Handle (ObjectVariable id)]
@@ -55,6 +56,7 @@ Section text.
         [Literal " at "; Handle (ObjectVariable id); Literal ">"]
     end.
 
+  (** TOKEN-6, TOKEN-7, CONTEXT-3, MISSING-1. *)
   Definition repr (s : state M) (o : object) : list piece :=
     match o with
     | ObjectVariable id => repr_variable s id

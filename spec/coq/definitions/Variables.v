@@ -23,7 +23,7 @@ Section machine.
   Definition name_context (name : context_id) (map : M) s : state :=
     set_names (insert name (next_context s)) (add_context (MkContext map false (Some name)) s).
 
-  (** SET-2, RESET-5, COPY-3 ([context_get]): no version changes, nobody is told. *)
+  (** SET-2, RESET-5, COPY-3, VER-2 ([context_get]): no version changes, nobody is told. *)
   Definition current_or_base (th : thread_id) s : state * N :=
     let t := thread_of s th in
     match current t with
@@ -50,7 +50,7 @@ Section machine.
 
   (** ** Variables *)
 
-  (** VAR-1, VAR-5 ([contextvar_new]). *)
+  (** VAR-1, VAR-5, CAPI-4 ([contextvar_new]). *)
   Definition new_variable (name : string) (hash : option u64) (initial : option value)
       (v : variable_id) s : state * outcome :=
     match variables s !! v with
@@ -130,6 +130,7 @@ Section machine.
           (bind th c v x bound (set_tokens (insert made (MkToken c v old false true)) s), Done)
     end.
 
+  (** TOKEN-4: all but the flag stays. *)
   Definition use (id : token_id) (t : token) s : state :=
     set_tokens (insert id (MkToken (tok_context t) (tok_variable t) (tok_old t) true (tok_held t))) s.
 
