@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::coverage::{Follower, Met};
 use crate::engines::Unavailable;
 use crate::generate::{Genome, Grown, genomes, grow};
+use crate::laws::Checked;
 use crate::lockstep::{self, Divergence};
 use crate::shard::Shard;
 use crate::{save, shrink};
@@ -81,6 +82,8 @@ pub struct Outcome {
     pub engines: Vec<Identity>,
     /// How many traces an engine was left out of, since they require what it has not.
     pub left_out: BTreeMap<String, u64>,
+    /// How often each law was checked, over all engines.
+    pub laws: Checked,
     /// How many traces met a known fault of an engine, which was not compared from there on.
     pub excused: BTreeMap<String, u64>,
     /// The counterexamples: signature and file.
@@ -176,6 +179,7 @@ pub fn run(
         total.operations += own.operations;
         total.rules.extend(&own.rules);
         total.situations.extend(&own.situations);
+        total.laws.extend(&own.laws);
         total.engines = identities;
         total.found.extend(own.found);
         for (fault, count) in own.excused {
@@ -232,6 +236,8 @@ fn run_case(
     own.cases += 1;
     own.operations += grown.len() as u64;
     own.rules.extend(&rules);
+    own.rules.extend(&ran.laws.rules());
+    own.laws.extend(&ran.laws);
     for (identity, fault) in ran.excused {
         *own.excused.entry(format!("{} {fault}", identity.name)).or_default() += 1;
     }
@@ -287,7 +293,8 @@ pub fn keep_smallest(folder: &Path, trace: &Trace, divergence: &Divergence, engi
 /// Whether the same engine still differs, after every step. An engine that fails shows nothing.
 fn diverges(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Divergence> {
     let ran = lockstep::run(engines, steps, lockstep::closest(steps), None).ok()?;
-    ran.divergence.filter(|divergence| divergence.right.name == like.right.name)
+    // A law that is broken is another fault than a difference, though it may have the same cause.
+    ran.divergence.filter(|divergence| divergence.right.name == like.right.name && divergence.law.is_some() == like.law.is_some())
 }
 
 /// Proptest's shrinking, on settings and genes: coarse, quick, and blind to what steps mean.
@@ -322,8 +329,8 @@ pub fn minimize(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn E
 /// The trace of a counterexample, with its provenance.
 #[must_use]
 pub fn counterexample(steps: Vec<Step>, divergence: &Divergence, engines: &[Box<dyn Engine>]) -> Trace {
-    let title = format!("`{}` differs from `{}`: {}", divergence.right.name, divergence.left.name, divergence.difference.text);
-    let mut trace = Trace::new(title, steps);
+    let mut trace = Trace::new(divergence.sentence(), steps);
+    trace.rules = divergence.law.into_iter().collect();
     trace.provenance = Some(Provenance {
         seed: None,
         case: None,

@@ -1,11 +1,12 @@
 //! Golden traces: for a rule, a smallest trace that exercises it.
 
 use contextvars_reference::Reference;
-use contextvars_spec::{Observe, Operation, Rule, Step, ThreadId, Trace, Version};
+use contextvars_spec::{Observe, Operation, Rule, RuleSet, Run, Step, ThreadId, Trace, Version};
 use proptest::strategy::{Strategy, ValueTree};
 
 use crate::campaign::{LENGTH, PROGRAMS, runner};
 use crate::generate::{genomes, grow};
+use crate::laws::{self, LAWS};
 use crate::shrink::shrink;
 
 /// How many traces are grown in the search for one that exercises a rule; the rarest rule is met
@@ -22,7 +23,7 @@ pub fn distil(rule: Rule) -> Option<Trace> {
             let genome = strategy.new_tree(&mut runner(rule as u64, case)).ok()?.current();
             let grown = grow(&genome, Observe::Every(usize::MAX));
             let fits = grown.steps.iter().all(|step| step.operation.since() <= newest);
-            (fits && grown.rules.contains(rule)).then_some(grown.steps)
+            (fits && (grown.rules.contains(rule) || (LAWS.contains(&rule) && exercises(&grown.steps, rule)))).then_some(grown.steps)
         })
     };
     // What old interpreters can run tells about more of them.
@@ -47,12 +48,22 @@ pub fn record(trace: &mut Trace) {
     }
 }
 
-fn exercises(steps: &[Step], rule: Rule) -> bool {
+/// The rules that a trace exercises on the reference, the laws that its answers are held to included.
+#[must_use]
+pub fn exercised(steps: &[Step]) -> RuleSet {
     let mut reference = Reference::new();
-    for step in steps {
-        reference.step(step);
+    let mut run = Run::default();
+    for (index, step) in steps.iter().enumerate() {
+        run.answers.push(reference.step(step));
+        run.observations.push((index, reference.observe()));
     }
-    reference.rules().contains(rule)
+    let mut rules = reference.rules();
+    rules.extend(&laws::check(steps, &run, usize::MAX).1.rules());
+    rules
+}
+
+fn exercises(steps: &[Step], rule: Rule) -> bool {
+    exercised(steps).contains(rule)
 }
 
 /// What shows the effect that the rule speaks of, where the step that has it answers nothing.

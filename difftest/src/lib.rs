@@ -6,6 +6,7 @@ pub mod coverage;
 pub mod engines;
 pub mod generate;
 pub mod golden;
+pub mod laws;
 pub mod lockstep;
 pub mod merge;
 pub mod program;

@@ -4,13 +4,18 @@ use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
-use contextvars_spec::{Answer, Crash, Engine, EngineError, Handle, Identity, KnownFault, Observe, Operation, Run, Step, Trace, Version};
+use contextvars_spec::{
+    Answer, Crash, Engine, EngineError, Handle, Identity, KnownFault, Observe, Operation, Rule, Run, Step, Trace, Version,
+};
 
 use crate::compare::{Difference, first_difference};
+use crate::laws::{self, Broken, Checked};
 
-/// Two engines gave different answers to one trace.
+/// Two engines gave different answers to one trace, or one engine gave two that break a law.
 #[derive(Clone, Debug)]
 pub struct Divergence {
+    /// The law that is broken, if one is: `right` breaks it, and so does `left`, which is the same.
+    pub law: Option<Rule>,
     /// The engine that the others are held to.
     pub left: Identity,
     /// The engine that differs from it.
@@ -25,9 +30,33 @@ impl Divergence {
     /// What broke, in a form by which duplicates are recognised. Stable across seeds and handles.
     #[must_use]
     pub fn signature(&self) -> String {
-        let text = format!("{}-{}-{}", self.difference.kind, self.left.name, self.right.name);
+        let text = match self.law {
+            Some(_) => format!("{}-{}", self.difference.kind, self.right.name),
+            None => format!("{}-{}-{}", self.difference.kind, self.left.name, self.right.name),
+        };
         let plain = |character: char| if character.is_ascii_alphanumeric() || "._-".contains(character) { character } else { '-' };
         text.replace("==", "eq").replace("!=", "ne").chars().map(plain).collect()
+    }
+
+    /// Who differs from whom, or breaks which law, and how.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self.law {
+            Some(law) => format!("`{}` breaks {law}, {}: {}", self.right.name, law.title(), self.difference.text),
+            None => format!("`{}` differs from `{}`: {}", self.right.name, self.left.name, self.difference.text),
+        }
+    }
+
+    /// A law that an engine breaks by two of its answers.
+    fn of_law(engine: Identity, steps: &[Step], run: &Run, broken: Broken) -> Self {
+        let Broken { law, first, second, text } = broken;
+        let at = [first, second].into_iter().filter(|step| *step < steps.len());
+        let (answers, tags): (Vec<_>, Vec<_>) = at
+            .filter_map(|step| Some((run.answers.get(step)?.clone(), format!("step {step} (`{}`)", steps[step].operation.tag()))))
+            .unzip();
+        let text = format!("{text}; {}", tags.join(" and "));
+        let difference = Difference { step: second, text, kind: law.id().to_owned() };
+        Self { law: Some(law), left: engine.clone(), right: engine, difference, answers }
     }
 }
 
@@ -40,6 +69,8 @@ pub struct Lockstep {
     pub left_out: Vec<Identity>,
     /// The engines that were not compared from some step on, since they have a known fault.
     pub excused: Vec<(Identity, KnownFault)>,
+    /// How often each law was checked, over all engines.
+    pub laws: Checked,
 }
 
 /// How much of the state a run may record, in objects and bindings: some 100 MB an engine.
@@ -65,7 +96,8 @@ pub fn closest(steps: &[Step]) -> Observe {
     }
 }
 
-/// Runs the steps on every engine that has what they require, and compares each with the first.
+/// Runs the steps on every engine that has what they require, holds each to the laws, and compares it
+/// with the first. A known fault of which the first engine tells excuses from a law too.
 ///
 /// `known` is the first engine's run where the caller has it already.
 ///
@@ -86,11 +118,15 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             Some(known) => known,
             None => answer(engine, steps, observe)?,
         };
+        let version = engines[index].python_version();
         let Some((first, left)) = &baseline else {
+            lockstep.divergence = lockstep.hold_to_laws(engines[index].identity(), steps, &run, usize::MAX);
+            if lockstep.divergence.is_some() {
+                break;
+            }
             baseline = Some((index, run));
             continue;
         };
-        let version = engines[index].python_version();
         let excused = left.known_faults.iter().filter(|(_, fault)| fault.affects(version)).min_by_key(|(step, _)| *step);
         if let Some(&(step, fault)) = excused {
             lockstep.excused.push((engines[index].identity(), fault));
@@ -100,15 +136,29 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             }
             run.open_from = Some(run.open_from.map_or(step, |open| open.min(step)));
         }
+        let until = excused.map_or(usize::MAX, |&(step, _)| step);
+        lockstep.divergence = lockstep.hold_to_laws(engines[index].identity(), steps, &run, until);
+        if lockstep.divergence.is_some() {
+            break;
+        }
         let steered = engines[*first].steers_hashes() && engines[index].steers_hashes();
         if let Some(difference) = first_difference(steps, steered, left, &run) {
             let answers = [left, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect();
             let (left, right) = (engines[*first].identity(), engines[index].identity());
-            lockstep.divergence = Some(Divergence { left, right, answers, difference });
+            lockstep.divergence = Some(Divergence { law: None, left, right, answers, difference });
             break;
         }
     }
     Ok(lockstep)
+}
+
+impl Lockstep {
+    /// The law that the run breaks before step `until`, if it does.
+    fn hold_to_laws(&mut self, engine: Identity, steps: &[Step], run: &Run, until: usize) -> Option<Divergence> {
+        let (broken, checked) = laws::check(steps, run, until);
+        self.laws.extend(&checked);
+        broken.map(|broken| Divergence::of_law(engine, steps, run, broken))
+    }
 }
 
 /// What an engine must have to answer a trace.
@@ -182,6 +232,7 @@ pub fn check_recorded(engine: &mut dyn Engine, trace: &Trace) -> Result<Option<D
     });
     let recorded = Run { answers: recorded.collect(), observations: run.observations.clone(), ..Run::default() };
     Ok(first_difference(&trace.steps, engine.steers_hashes(), &recorded, &run).map(|difference| Divergence {
+        law: None,
         left: Identity { name: "recorded".to_owned(), version: trace.format.to_string() },
         right: engine.identity(),
         answers: [&recorded, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect(),

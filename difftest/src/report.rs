@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::campaign::{CampaignError, Outcome, Plan};
 use crate::coverage::Situation;
+use crate::laws::LAWS;
 use crate::shard::Shard;
 
 /// A counterexample, and the command that replays it.
@@ -51,6 +52,8 @@ pub struct Summary {
     pub situations: std::collections::BTreeMap<String, u64>,
     /// One trace in so many was followed.
     pub situations_followed: u64,
+    /// How often each law was checked, over all engines: pairs of answers that one engine gave.
+    pub laws: std::collections::BTreeMap<String, u64>,
     /// Who took part.
     pub engines: Vec<Identity>,
     /// How many traces an engine was left out of, since they require what it has not.
@@ -93,6 +96,7 @@ impl Summary {
             situations_missed: outcome.situations.missed().map(|situation| situation.to_string()).collect(),
             situations: Situation::all().map(|situation| (situation.to_string(), outcome.situations.count(situation))).collect(),
             situations_followed: plan.follow,
+            laws: LAWS.iter().map(|law| (law.to_string(), outcome.laws.count(*law))).collect(),
             engines: outcome.engines.clone(),
             left_out: outcome.left_out.clone(),
             known_faults: outcome.excused.clone(),
@@ -128,6 +132,9 @@ impl fmt::Display for Summary {
         if !self.situations_missed.is_empty() {
             writeln!(f, "             not met: {}", self.situations_missed.join(", "))?;
         }
+        let laws: Vec<_> = LAWS.iter().map(|law| format!("{law}: {}", self.laws.get(law.id()).unwrap_or(&0))).collect();
+        writeln!(f, "laws         checked {} times", self.laws.values().sum::<u64>())?;
+        writeln!(f, "             {}", laws.join(", "))?;
         for (engine, count) in &self.left_out {
             writeln!(f, "left out     {engine}, of {count} traces that require a newer python or user code in a process of its own")?;
         }

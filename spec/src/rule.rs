@@ -184,6 +184,16 @@ rules! {
     Final3 = "FINAL-3": "what a reset unbinds goes when the variable is unbound",
     Final4 = "FINAL-4": "what only a context holds goes with the context",
     Final5 = "FINAL-5": "operands live until the operation ends",
+    Law1 = "LAW-1": "get answers what the current context binds",
+    Law2 = "LAW-2": "a mapping's ways of asking for one variable agree",
+    Law3 = "LAW-3": "as many bindings are iterated as `len` counts, each once",
+    Law4 = "LAW-4": "iteration gives what the mapping answers, in one order",
+    Law5 = "LAW-5": "a copy reads as its source",
+    Law6 = "LAW-6": "what is written is read, and nothing else has changed",
+    Law7 = "LAW-7": "a token tells what was before its set",
+    Law8 = "LAW-8": "a token is used for everybody or for nobody",
+    Law9 = "LAW-9": "`==` agrees with what is read, and `!=` with `==`",
+    Law10 = "LAW-10": "what never changes answers the same",
 }
 
 impl fmt::Display for Rule {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use contextvars_difftest::lockstep::{self, Divergence};
 use contextvars_difftest::{golden, save};
-use contextvars_spec::{Engine, Trace, load_trace};
+use contextvars_spec::{Engine, Rule, Trace, load_trace};
 use serde::Serialize;
 
 use super::{DIVERGENCE, Ended, start};
@@ -17,6 +17,10 @@ struct Diverged {
     file: String,
     engine: String,
     held_to: String,
+    /// The law that the engine breaks, where it does not differ from another.
+    law: Option<Rule>,
+    /// The whole of it in a sentence.
+    sentence: String,
     step: usize,
     difference: String,
 }
@@ -47,6 +51,8 @@ pub(crate) fn replay(paths: &[PathBuf], arguments: &EngineArguments, json: bool)
         for divergence in replay_one(&mut engines, &trace, file, &mut replayed.left_out)? {
             replayed.divergences.push(Diverged {
                 file: file.display().to_string(),
+                sentence: divergence.sentence(),
+                law: divergence.law,
                 engine: divergence.right.name,
                 held_to: divergence.left.name,
                 step: divergence.difference.step,
@@ -63,11 +69,7 @@ pub(crate) fn replay(paths: &[PathBuf], arguments: &EngineArguments, json: bool)
         }
         let given = arguments.given().map(|engines| format!(" --engines '{engines}'")).unwrap_or_default();
         for diverged in &replayed.divergences {
-            writeln!(
-                out,
-                "{}: step {}: `{}` differs from `{}`: {}",
-                diverged.file, diverged.step, diverged.engine, diverged.held_to, diverged.difference
-            )?;
+            writeln!(out, "{}: step {}: {}", diverged.file, diverged.step, diverged.sentence)?;
             writeln!(out, "  see it with: cargo difftest show '{}'{given}", diverged.file)?;
         }
         writeln!(out, "{} traces, {} divergences", replayed.traces, replayed.divergences.len())?;

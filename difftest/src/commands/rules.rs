@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use contextvars_difftest::{golden, save};
-use contextvars_reference::Reference;
 use contextvars_spec::{Rule, load_trace};
 
 use super::Ended;
@@ -14,12 +13,8 @@ pub(crate) fn rules(paths: &[PathBuf]) -> Ended {
     let mut exercised = Vec::new();
     for file in save::find(paths)? {
         let trace = load_trace(&file)?;
-        let mut reference = Reference::new();
-        for step in &trace.steps {
-            reference.step(step);
-        }
         let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        exercised.push((name, reference.rules()));
+        exercised.push((name, golden::exercised(&trace.steps)));
     }
     let mut out = stdout().lock();
     for &rule in Rule::ALL {

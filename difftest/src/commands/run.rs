@@ -19,9 +19,6 @@ const CASES: u64 = 20_000;
 
 pub(crate) fn run(arguments: &RunArguments) -> Ended {
     let names = arguments.engines.names()?;
-    if names.len() < 2 {
-        return Err("one engine alone has nothing to differ from; name two or more with `--engines`".into());
-    }
     // Engines that do not start are a fault of usage: told before the work begins.
     start(&names)?;
     // A counterexample that has no place to go would be found in vain.

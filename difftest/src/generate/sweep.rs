@@ -1,11 +1,14 @@
 //! The last steps of a trace, which look at what no observation shows.
 
-use contextvars_spec::{Object, Operation, Outcome, ThreadId};
+use contextvars_spec::{ContextId, Object, Operation, Outcome, ThreadId};
 
-use super::grow::Grower;
+use super::grow::{Grower, Kind};
+
+/// How many variables a mapping is asked for one by one: an observation reads the rest.
+const ASKED_AGAIN: usize = 4;
 
 impl Grower<'_> {
-    /// Every thread's view of every variable, the caches, and which contexts are entered.
+    /// Every thread's view of every variable, by get and by a copy, the caches, and which contexts are entered.
     pub(super) fn look_at_everything(&mut self) {
         // A cached pointer outlives its value, and then stands for whatever has its address.
         if !self.settings.programs {
@@ -18,6 +21,9 @@ impl Grower<'_> {
                 self.push(thread, Operation::CapiVarGet { variable: Object::Variable(variable), default: None });
             }
         }
+        for thread in self.threads.clone() {
+            self.ask_again(thread);
+        }
         for context in self.contexts.clone() {
             self.push(ThreadId::MAIN, Operation::Run { context });
             if matches!(self.answers.last(), Some(answer) if answer.outcome == Outcome::Called) {
@@ -29,6 +35,16 @@ impl Grower<'_> {
         }
         if self.settings.programs {
             self.let_go();
+        }
+    }
+
+    /// Asks the mapping for what get has answered: a copy of the thread's current context, which the
+    /// last observation reads whole where it lives so long. After get, since a stale cache must come first.
+    fn ask_again(&mut self, thread: ThreadId) {
+        let context = ContextId(self.number(Kind::Context));
+        self.push(thread, Operation::CopyContext { context });
+        for variable in self.variables.clone().into_iter().take(ASKED_AGAIN) {
+            self.push(thread, Operation::GetItem { context, key: Object::Variable(variable) });
         }
     }
 
