@@ -7,6 +7,9 @@ use super::grow::{Grower, Kind};
 /// How many variables a mapping is asked for one by one: an observation reads the rest.
 const ASKED_AGAIN: usize = 4;
 
+/// How many variables are asked for what never changes: of most traces the first is asked earlier too.
+const ASKED_CONSTANTS: usize = 2;
+
 impl Grower<'_> {
     /// Every thread's view of every variable, by get and by a copy, the caches, and which contexts are entered.
     pub(super) fn look_at_everything(&mut self) {
@@ -23,6 +26,11 @@ impl Grower<'_> {
         }
         for thread in self.threads.clone() {
             self.ask_again(thread);
+        }
+        for variable in self.variables.clone().into_iter().take(ASKED_CONSTANTS) {
+            self.push(ThreadId::MAIN, Operation::Hash { object: Object::Variable(variable) });
+            self.push(ThreadId::MAIN, Operation::Repr { object: Object::Variable(variable) });
+            self.push(ThreadId::MAIN, Operation::VarName { variable });
         }
         for context in self.contexts.clone() {
             self.push(ThreadId::MAIN, Operation::Run { context });

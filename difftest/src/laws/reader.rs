@@ -64,23 +64,22 @@ pub(super) struct Reader {
 impl Reader {
     /// Takes in the answer to a step.
     pub(super) fn step(&mut self, index: usize, step: &Step, answer: &Answer) -> Agrees {
-        if !answer.calls.is_empty() {
-            // The answer is of some moment between what the programs did.
-            self.forget();
-            return Ok(());
-        }
         let outcome = &answer.outcome;
         if matches!(outcome, Outcome::Skipped | Outcome::Unsupported) {
             return Ok(());
         }
         let thread = step.thread;
+        if let Operation::ContextVar { default: Some(default), variable, .. }
+        | Operation::CapiVarNew { default: Some(default), variable, .. } = step.operation
+        {
+            self.defaults.insert(variable, default);
+        }
+        if !answer.calls.is_empty() {
+            // The answer is of some moment between what the programs did.
+            self.forget(thread);
+            return Ok(());
+        }
         match step.operation {
-            Operation::ContextVar { default, variable, .. } | Operation::CapiVarNew { default, variable, .. } => {
-                if let (Outcome::None, Some(default)) = (outcome, default) {
-                    self.defaults.insert(variable, default);
-                }
-                Ok(())
-            }
             Operation::VarGet { variable, default } => self.get(index, thread, variable, default, outcome),
             Operation::CapiVarGet { variable: Object::Variable(variable), default } => self.get(index, thread, variable, default, outcome),
             Operation::VarSet { variable, value, token } => self.set(index, thread, variable, value, token, outcome),
@@ -313,7 +312,7 @@ impl Reader {
                 });
                 match variable.or_else(|| token.variable()) {
                     Some(variable) => self.write(index, thread, variable, after),
-                    None => self.forget(),
+                    None => self.forget(thread),
                 }
                 Ok(())
             }
@@ -355,12 +354,11 @@ impl Reader {
         self.threads.insert(thread, Thread { may_be_named: true, ..Thread::default() });
     }
 
-    /// Programs have run: they may have written to any context, entered and exited some, and taken
-    /// from iterators.
-    fn forget(&mut self) {
+    /// Programs have run on the thread: they may have written to any context, entered and exited some,
+    /// and taken from iterators.
+    fn forget(&mut self, thread: ThreadId) {
         self.contexts.values_mut().for_each(|map| *map = Shared::default());
-        let threads: Vec<_> = self.threads.keys().copied().collect();
-        threads.into_iter().for_each(|thread| self.lose(thread));
+        self.lose(thread);
         self.iterators.clear();
         self.tokens.clear();
         self.compared.clear();
