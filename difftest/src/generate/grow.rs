@@ -39,6 +39,7 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
             let thread = grower.thread(&mut choice);
             if let Some(operation) = grower.operation(thread, &mut choice) {
                 grower.push(thread, operation);
+                grower.ask_twice(thread, &mut choice);
             }
         }
     }
@@ -172,6 +173,16 @@ impl<'a> Grower<'a> {
         // The last step's turn comes when it is known to be the last.
         if self.observe.after(last, usize::MAX) {
             self.observations.push((last, self.model.observe()));
+        }
+    }
+
+    /// The variable that the last step set or reset, if it did and names it.
+    pub(super) fn written_to(&self) -> Option<VariableId> {
+        match self.steps.last()?.operation {
+            Operation::VarSet { variable, .. } | Operation::VarReset { variable, .. } => Some(variable),
+            Operation::CapiVarSet { variable: Object::Variable(variable), .. }
+            | Operation::CapiVarReset { variable: Object::Variable(variable), .. } => Some(variable),
+            _ => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use contextvars_spec::{ContextId, Object, Operation, Outcome, ThreadId};
 
+use super::choice::Choice;
 use super::grow::{Grower, Kind};
 
 /// How many variables a mapping is asked for one by one: an observation reads the rest.
@@ -44,6 +45,17 @@ impl Grower<'_> {
         if self.settings.programs {
             self.let_go();
         }
+    }
+
+    /// After a write in which programs ran: asks get and then the mapping, before anything else can
+    /// mend what the two disagree about.
+    pub(super) fn ask_twice(&mut self, thread: ThreadId, choice: &mut Choice) {
+        let confused = self.answers.last().is_some_and(|answer| !answer.calls.is_empty());
+        let Some(variable) = self.written_to().filter(|_| confused && choice.percent(70)) else { return };
+        self.push(thread, Operation::VarGet { variable, default: None });
+        let context = ContextId(self.number(Kind::Context));
+        self.push(thread, Operation::CopyContext { context });
+        self.push(thread, Operation::GetItem { context, key: Object::Variable(variable) });
     }
 
     /// Asks the mapping for what get has answered: a copy of the thread's current context, which the
