@@ -1,6 +1,6 @@
 //! The comparison of what two engines answered.
 
-use contextvars_spec::{Answer, Call, Error, Observation, Operation, Outcome, Run, Step, Trace};
+use contextvars_spec::{Answer, Call, Crash, Error, Observation, Operation, Outcome, Run, Step, Trace};
 
 /// How two answers differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +63,19 @@ pub fn first_difference(steps: &[Step], steered: bool, left: &Run, right: &Run) 
 fn crash_difference(steps: &[Step], left: &Run, right: &Run) -> Difference {
     let ended = |run: &Run| run.crash.map_or_else(|| "answers".to_owned(), |crash| format!("ends by {crash}"));
     let crash = right.crash.or(left.crash).map_or_else(String::new, |crash| crash.to_string());
+    let text = format!("one side {} and the other {}", ended(left), ended(right));
+    ends_at_last(steps, text, &crash)
+}
+
+/// What there is to say of a process that ended, where there is no other to compare it with.
+pub(crate) fn crash_alone(steps: &[Step], crash: Crash) -> Difference {
+    ends_at_last(steps, format!("ends by {crash}"), &crash.to_string())
+}
+
+fn ends_at_last(steps: &[Step], text: String, crash: &str) -> Difference {
     let step = steps.len().saturating_sub(1);
     let tag = steps.last().map(|step| step.operation.tag()).unwrap_or_default();
-    Difference {
-        step,
-        text: format!("one side {} and the other {}", ended(left), ended(right)),
-        kind: format!("crash-{}-at-{tag}", crash.replace(' ', "-")),
-    }
+    Difference { step, text, kind: format!("crash-{}-at-{tag}", crash.replace(' ', "-")) }
 }
 
 impl Strictness {

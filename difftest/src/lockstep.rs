@@ -8,17 +8,18 @@ use contextvars_spec::{
     Answer, Crash, Engine, EngineError, Handle, Identity, KnownFault, Observe, Operation, Rule, Run, Step, Trace, Version,
 };
 
-use crate::compare::{Difference, first_difference};
+use crate::compare::{Difference, crash_alone, first_difference};
 use crate::laws::{self, Broken, Checked};
 
-/// Two engines gave different answers to one trace, or one engine gave two that break a law.
+/// Two engines gave different answers to one trace; or one engine, whatever others say, gave two that
+/// break a law, or gave none since its process ended.
 #[derive(Clone, Debug)]
 pub struct Divergence {
-    /// The law that is broken, if one is: `right` breaks it, and so does `left`, which is the same.
+    /// The law that is broken, if one is.
     pub law: Option<Rule>,
-    /// The engine that the others are held to.
-    pub left: Identity,
-    /// The engine that differs from it.
+    /// The engine that the others are held to; none where no second one is needed.
+    pub left: Option<Identity>,
+    /// The engine that differs from it, or is at fault alone.
     pub right: Identity,
     /// Where and how.
     pub difference: Difference,
@@ -30,9 +31,9 @@ impl Divergence {
     /// What broke, in a form by which duplicates are recognised. Stable across seeds and handles.
     #[must_use]
     pub fn signature(&self) -> String {
-        let text = match self.law {
-            Some(_) => format!("{}-{}", self.difference.kind, self.right.name),
-            None => format!("{}-{}-{}", self.difference.kind, self.left.name, self.right.name),
+        let text = match &self.left {
+            Some(left) => format!("{}-{}-{}", self.difference.kind, left.name, self.right.name),
+            None => format!("{}-{}", self.difference.kind, self.right.name),
         };
         let plain = |character: char| if character.is_ascii_alphanumeric() || "._-".contains(character) { character } else { '-' };
         text.replace("==", "eq").replace("!=", "ne").chars().map(plain).collect()
@@ -41,10 +42,17 @@ impl Divergence {
     /// Who differs from whom, or breaks which law, and how.
     #[must_use]
     pub fn sentence(&self) -> String {
-        match self.law {
-            Some(law) => format!("`{}` breaks {law}, {}: {}", self.right.name, law.title(), self.difference.text),
-            None => format!("`{}` differs from `{}`: {}", self.right.name, self.left.name, self.difference.text),
+        let Difference { text, .. } = &self.difference;
+        match (self.law, &self.left) {
+            (Some(law), _) => format!("`{}` breaks {law}, {}: {text}", self.right.name, law.title()),
+            (None, Some(left)) => format!("`{}` differs from `{}`: {text}", self.right.name, left.name),
+            (None, None) => format!("`{}` {text}", self.right.name),
         }
+    }
+
+    /// The process of an engine ended that is held to no other.
+    fn of_crash(engine: Identity, steps: &[Step], crash: Crash) -> Self {
+        Self { law: None, left: None, right: engine, difference: crash_alone(steps, crash), answers: Vec::new() }
     }
 
     /// A law that an engine breaks by two of its answers.
@@ -56,7 +64,7 @@ impl Divergence {
             .unzip();
         let text = format!("{text}; {}", tags.join(" and "));
         let difference = Difference { step: second, text, kind: law.id().to_owned() };
-        Self { law: Some(law), left: engine.clone(), right: engine, difference, answers }
+        Self { law: Some(law), left: None, right: engine, difference, answers }
     }
 }
 
@@ -97,7 +105,8 @@ pub fn closest(steps: &[Step]) -> Observe {
 }
 
 /// Runs the steps on every engine that has what they require, holds each to the laws, and compares it
-/// with the first. A known fault of which the first engine tells excuses from a law too.
+/// with the first. A known fault of which the first engine tells excuses from a law too. Where there is
+/// one engine alone, the end of its process is a fault.
 ///
 /// `known` is the first engine's run where the caller has it already.
 ///
@@ -120,7 +129,9 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
         };
         let version = engines[index].python_version();
         let Some((first, left)) = &baseline else {
-            lockstep.divergence = lockstep.hold_to_laws(engines[index].identity(), steps, &run, usize::MAX);
+            let crash = |crash| Divergence::of_crash(engines[index].identity(), steps, crash);
+            let alone = run.crash.filter(|_| engines.len() == 1).map(crash);
+            lockstep.divergence = alone.or_else(|| lockstep.hold_to_laws(engines[index].identity(), steps, &run, usize::MAX));
             if lockstep.divergence.is_some() {
                 break;
             }
@@ -144,7 +155,7 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
         let steered = engines[*first].steers_hashes() && engines[index].steers_hashes();
         if let Some(difference) = first_difference(steps, steered, left, &run) {
             let answers = [left, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect();
-            let (left, right) = (engines[*first].identity(), engines[index].identity());
+            let (left, right) = (Some(engines[*first].identity()), engines[index].identity());
             lockstep.divergence = Some(Divergence { law: None, left, right, answers, difference });
             break;
         }
@@ -233,7 +244,7 @@ pub fn check_recorded(engine: &mut dyn Engine, trace: &Trace) -> Result<Option<D
     let recorded = Run { answers: recorded.collect(), observations: run.observations.clone(), ..Run::default() };
     Ok(first_difference(&trace.steps, engine.steers_hashes(), &recorded, &run).map(|difference| Divergence {
         law: None,
-        left: Identity { name: "recorded".to_owned(), version: trace.format.to_string() },
+        left: Some(Identity { name: "recorded".to_owned(), version: trace.format.to_string() }),
         right: engine.identity(),
         answers: [&recorded, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect(),
         difference,

@@ -16,8 +16,9 @@ use crate::cli::EngineArguments;
 struct Diverged {
     file: String,
     engine: String,
-    held_to: String,
-    /// The law that the engine breaks, where it does not differ from another.
+    /// The engine that it differs from; none where it is at fault alone.
+    held_to: Option<String>,
+    /// The law that the engine breaks, if it breaks one.
     law: Option<Rule>,
     /// The whole of it in a sentence.
     sentence: String,
@@ -54,7 +55,7 @@ pub(crate) fn replay(paths: &[PathBuf], arguments: &EngineArguments, json: bool)
                 sentence: divergence.sentence(),
                 law: divergence.law,
                 engine: divergence.right.name,
-                held_to: divergence.left.name,
+                held_to: divergence.left.map(|left| left.name),
                 step: divergence.difference.step,
                 difference: divergence.difference.text,
             });

@@ -161,11 +161,7 @@ impl Reader {
                 Ok(())
             }
             Operation::GetItem { context, key: Object::Variable(variable) } => {
-                let reading = match outcome {
-                    Outcome::Error(Error::Key { .. }) => Reading::UNBOUND,
-                    outcome => bound_to(outcome),
-                };
-                self.mapping(index, context, variable, reading)
+                reading(outcome, false).map_or(Ok(()), |reading| self.mapping(index, context, variable, reading))
             }
             Operation::Contains { context, key: Object::Variable(variable) } => match outcome {
                 Outcome::Bool(true) => self.mapping(index, context, variable, Reading::BOUND),
@@ -174,7 +170,7 @@ impl Reader {
             },
             Operation::ContextGet { context, key: Object::Variable(variable), default } => {
                 let unbound = *outcome == Outcome::Object(default.unwrap_or(Value::None).into());
-                self.mapping(index, context, variable, Reading { unbound, ..bound_to(outcome) })
+                reading(outcome, unbound).map_or(Ok(()), |reading| self.mapping(index, context, variable, reading))
             }
             Operation::ContextLen { context } => match *outcome {
                 Outcome::Count(size) => self.size(index, context, size),
@@ -269,13 +265,8 @@ impl Reader {
             return Ok(());
         }
         let fallback = default.or_else(|| self.defaults.get(&variable).copied());
-        let reading = match outcome {
-            Outcome::NotFound | Outcome::Error(Error::Lookup { .. }) => Reading::UNBOUND,
-            outcome => {
-                let unbound = fallback.is_some_and(|fallback| *outcome == Outcome::Object(fallback.into()));
-                Reading { unbound, ..bound_to(outcome) }
-            }
-        };
+        let unbound = fallback.is_some_and(|fallback| *outcome == Outcome::Object(fallback.into()));
+        let Some(reading) = reading(outcome, unbound) else { return Ok(()) };
         let map = Rc::clone(self.current(thread));
         map.borrow_mut().take(index, variable, Way::Get(thread), reading, &mut self.checked)
     }
@@ -447,6 +438,18 @@ impl Reader {
 
 fn reads(same: bool) -> &'static str {
     if same { "the same" } else { "differently" }
+}
+
+/// What the answer to `var.get` or to a subscription says of the binding. `unbound` is whether the value
+/// that was answered can be a default. An exception that says nothing of it gives none.
+fn reading(outcome: &Outcome, unbound: bool) -> Option<Reading> {
+    match outcome {
+        Outcome::NotFound | Outcome::Error(Error::Lookup { .. } | Error::Key { .. }) => Some(Reading::UNBOUND),
+        // Another implementation's arguments may be others.
+        Outcome::Error(Error::Other { exception, .. }) => ["LookupError", "KeyError"].contains(&&**exception).then_some(Reading::UNBOUND),
+        Outcome::Error(_) => None,
+        outcome => Some(Reading { unbound, ..bound_to(outcome) }),
+    }
 }
 
 /// The reading of a binding whose value was answered.
