@@ -194,6 +194,19 @@ lies! {
 }
 
 #[test]
+fn an_engine_that_ends_is_at_fault_alone() {
+    let name = "ends";
+    let lie = |steps: &[Step], _: &mut Run| assert!(!steps.iter().any(|step| matches!(step.operation, Operation::ContextLen { .. })));
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Liar { name, lie })]) };
+    let outcome = campaign::run(&plan(60, out.path()), &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
+    let found: Vec<_> = outcome.found.keys().map(String::as_str).collect();
+    assert_eq!(found, ["crash-a-panic-at-Context.__len__-ends"]);
+    let trace = load_trace(outcome.found.values().next().expect("one")).expect("a saved counterexample loads");
+    assert_eq!((trace.title.as_str(), trace.steps.len()), ("`ends` ends by a panic", 2));
+}
+
+#[test]
 fn every_law_is_checked_often_and_every_engine_keeps_them_alone() {
     for name in engines::at_hand() {
         let out = tempfile::tempdir().expect("a temporary folder");
