@@ -293,8 +293,7 @@ pub fn keep_smallest(folder: &Path, trace: &Trace, divergence: &Divergence, engi
 /// Whether the same engine still differs, after every step. An engine that fails shows nothing.
 fn diverges(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Divergence> {
     let ran = lockstep::run(engines, steps, lockstep::closest(steps), None).ok()?;
-    // A law that is broken is another fault than a difference, though it may have the same cause.
-    ran.divergence.filter(|divergence| divergence.right.name == like.right.name && divergence.law.is_some() == like.law.is_some())
+    ran.divergence.filter(|divergence| divergence.right.name == like.right.name)
 }
 
 /// Proptest's shrinking, on settings and genes: coarse, quick, and blind to what steps mean.
