@@ -46,6 +46,8 @@ pub enum Until {
     Cases(u64),
     /// After so much time.
     Elapsed(Duration),
+    /// After the first counterexample, or after so much time without one.
+    Found(Duration),
 }
 
 /// What to run.
@@ -150,7 +152,7 @@ pub fn run(
 ) -> Result<Outcome, Box<Aborted>> {
     let started = Instant::now();
     let next = AtomicU64::new(0);
-    let failed = AtomicBool::new(false);
+    let ended = AtomicBool::new(false);
     let saving = Mutex::new(());
     let total = Mutex::new(Outcome::default());
     let work = || -> Result<(), CampaignError> {
@@ -163,17 +165,20 @@ pub fn run(
             while let Some(case) = plan.shard.case(next.fetch_add(1, Ordering::Relaxed)) {
                 let over = match plan.until {
                     Until::Cases(cases) => case >= cases,
-                    Until::Elapsed(limit) => started.elapsed() >= limit,
+                    Until::Elapsed(limit) | Until::Found(limit) => started.elapsed() >= limit,
                 };
-                if over || interrupt.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed) {
+                if over || interrupt.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed) {
                     break;
                 }
                 let operations = run_case(plan, case, &strategy, &mut engines, &saving, &mut own)?;
                 progress(1, operations);
+                if matches!(plan.until, Until::Found(_)) && !own.found.is_empty() {
+                    ended.store(true, Ordering::Relaxed);
+                }
             }
             Ok(())
         };
-        let ended = work();
+        let result = work();
         let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         total.cases += own.cases;
         total.operations += own.operations;
@@ -188,9 +193,9 @@ pub fn run(
         for (name, count) in own.left_out {
             *total.left_out.entry(name).or_default() += count;
         }
-        ended
+        result
     };
-    let work = || work().inspect_err(|_| failed.store(true, Ordering::Relaxed));
+    let work = || work().inspect_err(|_| ended.store(true, Ordering::Relaxed));
     let results: Vec<_> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..plan.jobs.max(1)).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()

@@ -121,6 +121,9 @@ pub(crate) struct RunArguments {
     /// How long to run, such as 60s, 10m or 2h.
     #[arg(long, value_parser = duration)]
     pub(crate) time: Option<Duration>,
+    /// Ends with the first counterexample, shrunk and saved.
+    #[arg(long, requires = "time")]
+    pub(crate) until_found: bool,
     /// The seed; a random one where absent. It is printed.
     #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,

@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
     let plan = Plan {
         until: match (arguments.time, arguments.cases) {
+            (Some(time), _) if arguments.until_found => Until::Found(time),
             (Some(time), _) => Until::Elapsed(time),
             (None, cases) => Until::Cases(cases.unwrap_or(CASES)),
         },
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     let bar = progress_bar(&plan, arguments.json);
     let progress = |cases: u64, _: u64| match plan.until {
         Until::Cases(_) => bar.inc(cases),
-        Until::Elapsed(_) => bar.set_position(bar.elapsed().as_secs()),
+        Until::Elapsed(_) | Until::Found(_) => bar.set_position(bar.elapsed().as_secs()),
     };
     let (outcome, failure) = match campaign::run(&plan, &|| start(&names), &interrupt, &progress) {
         Ok(outcome) => (outcome, None),
@@ -83,7 +84,7 @@ fn progress_bar(plan: &Plan, json: bool) -> ProgressBar {
     }
     let (length, unit) = match plan.until {
         Until::Cases(cases) => (plan.shard.share_of(cases), "cases"),
-        Until::Elapsed(limit) => (limit.as_secs(), "s"),
+        Until::Elapsed(limit) | Until::Found(limit) => (limit.as_secs(), "s"),
     };
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} · {eta} left") {
