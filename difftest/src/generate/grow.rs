@@ -28,8 +28,8 @@ pub struct Grown {
 }
 
 /// Grows the trace of a genome and observes the reference's state as `observe` says. The last steps
-/// look at what no observation shows: every thread's view of every variable, the caches, and which
-/// contexts are entered.
+/// look at what no observation shows: every thread's view of every variable, the caches, which contexts
+/// are entered, and whether twins are equal.
 #[must_use]
 pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     let mut grower = Grower::new(genome, observe);
@@ -46,6 +46,9 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     grower.look_at_everything();
     if genome.settings.versions {
         grower.read_versions();
+    }
+    if genome.settings.tide.is_some() {
+        grower.compare_twins();
     }
     let Grower { steps, answers, known_faults, mut observations, mut model, .. } = grower;
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {

@@ -11,6 +11,7 @@ mod programs;
 mod settings;
 mod sweep;
 mod tide;
+mod twins;
 mod versions;
 
 pub use grow::{Grown, grow};
