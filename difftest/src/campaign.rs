@@ -84,7 +84,7 @@ pub struct Outcome {
     pub engines: Vec<Identity>,
     /// How many traces an engine was left out of, since they require what it has not.
     pub left_out: BTreeMap<String, u64>,
-    /// How often each law was checked, over all engines.
+    /// How often each law was checked; an engine that answers throughout as the first is not checked again.
     pub laws: Checked,
     /// How many traces met a known fault of an engine, which was not compared from there on.
     pub excused: BTreeMap<String, u64>,

@@ -77,7 +77,7 @@ pub struct Lockstep {
     pub left_out: Vec<Identity>,
     /// The engines that were not compared from some step on, since they have a known fault.
     pub excused: Vec<(Identity, KnownFault)>,
-    /// How often each law was checked, over all engines.
+    /// How often each law was checked; an engine that answers throughout as the first is not checked again.
     pub laws: Checked,
 }
 
@@ -104,9 +104,9 @@ pub fn closest(steps: &[Step]) -> Observe {
     }
 }
 
-/// Runs the steps on every engine that has what they require, holds each to the laws, and compares it
-/// with the first. A known fault of which the first engine tells excuses from a law too. Where there is
-/// one engine alone, the end of its process is a fault.
+/// Runs the steps on every engine that has what they require, compares each with the first, and holds
+/// each to the laws whose answers are not all those of the first. A known fault of which the first engine
+/// tells excuses from a law too. Where there is one engine alone, the end of its process is a fault.
 ///
 /// `known` is the first engine's run where the caller has it already.
 ///
@@ -147,16 +147,19 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             }
             run.open_from = Some(run.open_from.map_or(step, |open| open.min(step)));
         }
-        let until = excused.map_or(usize::MAX, |&(step, _)| step);
-        lockstep.divergence = lockstep.hold_to_laws(engines[index].identity(), steps, &run, until);
-        if lockstep.divergence.is_some() {
-            break;
-        }
         let steered = engines[*first].steers_hashes() && engines[index].steers_hashes();
-        if let Some(difference) = first_difference(steps, steered, left, &run) {
+        let difference = first_difference(steps, steered, left, &run);
+        // Whoever answers throughout what the first one answers keeps the laws that it keeps.
+        if difference.is_some() || !steered || run.open_from.or(left.open_from).is_some() {
+            let until = excused.map_or(usize::MAX, |&(step, _)| step);
+            lockstep.divergence = lockstep.hold_to_laws(engines[index].identity(), steps, &run, until);
+        }
+        if let (None, Some(difference)) = (&lockstep.divergence, difference) {
             let answers = [left, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect();
             let (left, right) = (Some(engines[*first].identity()), engines[index].identity());
             lockstep.divergence = Some(Divergence { law: None, left, right, answers, difference });
+        }
+        if lockstep.divergence.is_some() {
             break;
         }
     }

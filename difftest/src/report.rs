@@ -52,7 +52,8 @@ pub struct Summary {
     pub situations: std::collections::BTreeMap<String, u64>,
     /// One trace in so many was followed.
     pub situations_followed: u64,
-    /// How often each law was checked, over all engines: pairs of answers that one engine gave.
+    /// How often each law was checked: pairs of answers that one engine gave. An engine that answers throughout
+    /// as the first is not checked again.
     pub laws: std::collections::BTreeMap<String, u64>,
     /// Who took part.
     pub engines: Vec<Identity>,
