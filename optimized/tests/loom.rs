@@ -56,6 +56,16 @@ fn variable(hash: i64) -> Var {
     Var::build("v", None, Some(hash))
 }
 
+/// A context in which a variable is bound to 1, and how often that value was dropped.
+fn with_one_value() -> (Arc<AtomicUsize>, Var, Ctx) {
+    let (dropped, counter, context) = (Arc::new(AtomicUsize::new(0)), variable(1), Ctx::default());
+    let state = State::default();
+    assert!(state.enter(&context).is_ok());
+    drop(state.set(&counter, Value::counted(1, &dropped)));
+    assert!(state.exit(&context).is_ok());
+    (dropped, counter, context)
+}
+
 fn bound(context: &Ctx, variable: &Var) -> u32 {
     context.get(variable).map_or(0, |value| value.number())
 }
@@ -210,20 +220,14 @@ fn a_token_works_once_for_all_threads_together() {
 #[test]
 fn values_go_once() {
     explore(|| {
-        let dropped = Arc::new(AtomicUsize::new(0));
-        let counter = variable(1);
-        let state = State::default();
-        let context = Ctx::default();
-        assert!(state.enter(&context).is_ok());
-        drop(state.set(&counter, Value::counted(1, &dropped)));
-        assert!(state.exit(&context).is_ok());
+        let (dropped, counter, context) = with_one_value();
         let others: Vec<_> = (0..2)
             .map(|_| {
                 let (copy, counter) = (context.copy(), counter.clone());
                 thread::spawn(move || assert_eq!(bound(&copy, &counter), 1))
             })
             .collect();
-        drop((context, state));
+        drop(context);
         for other in others {
             assert!(other.join().is_ok());
         }
@@ -234,19 +238,13 @@ fn values_go_once() {
 #[test]
 fn a_weak_reference_does_not_revive() {
     explore(|| {
-        let dropped = Arc::new(AtomicUsize::new(0));
-        let counter = variable(1);
-        let state = State::default();
-        let context = Ctx::default();
-        assert!(state.enter(&context).is_ok());
-        drop(state.set(&counter, Value::counted(1, &dropped)));
-        assert!(state.exit(&context).is_ok());
+        let (dropped, counter, context) = with_one_value();
         let weak = context.downgrade();
         let other = thread::spawn(move || match weak.upgrade() {
             Some(context) => assert_eq!(bound(&context, &counter), 1),
             None => drop(weak),
         });
-        drop((context, state));
+        drop(context);
         assert!(other.join().is_ok());
         assert_eq!(dropped.load(Ordering::Relaxed), 1);
     });

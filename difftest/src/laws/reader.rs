@@ -385,18 +385,18 @@ impl Reader {
             (Object::Variable(_), Object::Variable(_)) | (Object::Token(_), Object::Token(_)) if left == right => Some(true),
             _ => None,
         };
-        let broken = |first, text| move || Broken { law: Rule::Law9, first, second: index, text };
+        let broken = |first, text| Broken { law: Rule::Law9, first, second: index, text };
         if let Some(expected) = expected {
             // Where an operand may raise, two contexts that are not equal need not answer.
             let agrees = if expected { outcome == Outcome::Bool(true) } else { outcome != Outcome::Bool(true) };
-            let text = format!("`{left}` and `{right}` read {}, and `==` (or `!=`, negated) answers {outcome:?}", reads(expected));
-            self.checked.note(Rule::Law9, agrees, broken(index, text))?;
+            self.checked.note(Rule::Law9, agrees, || {
+                broken(index, format!("`{left}` and `{right}` read {}, and `==` (or `!=`, negated) answers {outcome:?}", reads(expected)))
+            })?;
         }
         match self.compared.get(&(left, right)) {
-            Some((before, step)) => {
-                let text = format!("`{left} == {right}` answers {before:?} and then {outcome:?}, one of them by `!=`, negated");
-                self.checked.note(Rule::Law9, *before == outcome, broken(*step, text))
-            }
+            Some((before, step)) => self.checked.note(Rule::Law9, *before == outcome, || {
+                broken(*step, format!("`{left} == {right}` answers {before:?} and then {outcome:?}, one of them by `!=`, negated"))
+            }),
             None => {
                 self.compared.insert((left, right), (outcome, index));
                 Ok(())
