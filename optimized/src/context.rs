@@ -35,8 +35,9 @@ impl<V> Context<V> {
 }
 
 impl<V, S: Sharing> Context<V, S> {
-    fn of(vars: Hamt<V, S>, is_base: bool) -> Self {
-        Self { cell: Counted::new(ContextCell::new(vars), is_base) }
+    #[inline]
+    pub(crate) fn of(vars: Hamt<V, S>, is_base: bool) -> Self {
+        Self { cell: Counted::new(is_base, || ContextCell::new(vars)) }
     }
 
     /// The empty context of a thread that needs one (SET-2).

@@ -55,7 +55,7 @@ impl Sharing for Explored {
         loom::thread::yield_now();
     }
     fn value<V>(value: V) -> Value<V> {
-        Value(Counted::new(value, false))
+        Value(Counted::new(false, || value))
     }
     fn ptr_eq<V>(left: &Value<V>, right: &Value<V>) -> bool {
         left.0.ptr_eq(&right.0)

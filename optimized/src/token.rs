@@ -24,7 +24,7 @@ pub struct Token<V, S: Sharing = Shared> {
 impl<V, S: Sharing> Token<V, S> {
     #[inline]
     pub(crate) fn new(context: Context<V, S>, variable: ContextVar<V, S>, old_value: Option<S::Value<V>>) -> Self {
-        Self { inner: Counted::new(Inner { context, variable, old_value, used: S::Word::new(0) }, false) }
+        Self { inner: Counted::new(false, || Inner { context, variable, old_value, used: S::Word::new(0) }) }
     }
 
     /// The variable that was set (TOKEN-1).

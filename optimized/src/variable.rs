@@ -96,7 +96,8 @@ impl<V, S: Sharing> ContextVar<V, S> {
         // Consecutive serials fall into different slots of a node: a multiple of an odd constant.
         let hash = hash.unwrap_or(serial.wrapping_mul(0x9e37_79b9_7f4a_7c15).cast_signed());
         let id = VarId { serial, place: place_of(fold_hash(hash)) };
-        Self { inner: Counted::new(Inner { name: name.into(), default, hash, id }, false) }
+        let name = name.into();
+        Self { inner: Counted::new(false, || Inner { name, default, hash, id }) }
     }
 
     /// The name given at construction (VAR-6).

@@ -128,6 +128,15 @@ struct Loan<V, S: Sharing> {
     below: *const Self,
 }
 
+/// What a look into the map of the current context finds.
+enum Looked<V, S: Sharing> {
+    /// A value that lives until the map is written, or another context current.
+    Uncounted(*const S::Value<V>),
+    /// A value of a map that others may write.
+    Counted(S::Value<V>),
+    Nothing,
+}
+
 /// Takes the innermost loan off.
 struct Lent<'a, V, S: Sharing> {
     current: &'a Current<V, S>,
@@ -277,18 +286,23 @@ impl<V, S: Sharing> Current<V, S> {
         }
     }
 
-    /// Looks a variable up in the map of the current context, which nobody else writes.
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::remembered`].
+    /// Looks a variable up that is not remembered.
     #[inline(never)]
-    unsafe fn look_up<'a>(&self, context: &'a Context<V, S>, key: VarId) -> Option<&'a S::Value<V>> {
-        context.cell.vars_access.read();
-        // SAFETY: INVARIANT 8: this thread state has claimed the context, or there is one thread only.
-        let value = unsafe { &*context.cell.vars.get() }.find(key)?;
-        self.remember(key, value);
-        Some(value)
+    fn look_up(&self, key: VarId) -> Looked<V, S> {
+        // SAFETY: INVARIANTS 10 and 12: what is answered lives until the map is written, or another
+        // context current.
+        unsafe {
+            let Some(context) = &*self.context.get() else { return Looked::Nothing };
+            if context.cell.is_marked() {
+                // Others may write the map meanwhile.
+                return context.cell.locked(|vars| vars.find(key).cloned()).map_or(Looked::Nothing, Looked::Counted);
+            }
+            context.cell.vars_access.read();
+            // INVARIANT 8: this thread state has claimed the context, or there is one thread only.
+            let Some(value) = (*context.cell.vars.get()).find(key) else { return Looked::Nothing };
+            self.remember(key, value);
+            Looked::Uncounted(value)
+        }
     }
 
     /// Calls with the value of a variable, which is lent for that time without being counted.
@@ -298,18 +312,11 @@ impl<V, S: Sharing> Current<V, S> {
         let value: *const V = unsafe {
             match self.remembered(key) {
                 Some(value) => &raw const **value,
-                None => {
-                    let Some(context) = &*self.context.get() else { return function(None) };
-                    if context.cell.is_marked() {
-                        // Others may write the map meanwhile.
-                        let value = context.cell.locked(|vars| vars.find(key).cloned());
-                        return function(value.as_deref());
-                    }
-                    match self.look_up(context, key) {
-                        Some(value) => &raw const **value,
-                        None => return function(None),
-                    }
-                }
+                None => match self.look_up(key) {
+                    Looked::Uncounted(value) => &raw const **(&*value),
+                    Looked::Counted(value) => return function(Some(&value)),
+                    Looked::Nothing => return function(None),
+                },
             }
         };
         let below = self.loans.get();
@@ -329,11 +336,11 @@ impl<V, S: Sharing> Current<V, S> {
             if let Some(value) = self.remembered(key) {
                 return Some(value.clone());
             }
-            let context = (*self.context.get()).as_ref()?;
-            if context.cell.is_marked() {
-                return context.cell.locked(|vars| vars.find(key).cloned());
+            match self.look_up(key) {
+                Looked::Uncounted(value) => Some((*value).clone()),
+                Looked::Counted(value) => Some(value),
+                Looked::Nothing => None,
             }
-            self.look_up(context, key).cloned()
         }
     }
 

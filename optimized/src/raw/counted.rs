@@ -63,12 +63,15 @@ impl<T, S: Sharing> Counted<T, S> {
         size_of::<Block<T, S>>()
     };
 
-    /// A new block; it is marked or not for ever.
-    pub(crate) fn new(value: T, marked: bool) -> Self {
+    /// A new block; it is marked or not for ever. The value is made where it will stand: one that is
+    /// put together elsewhere and moved here is read before its parts have arrived, which takes longer
+    /// than all the rest.
+    #[inline]
+    pub(crate) fn new(marked: bool, value: impl FnOnce() -> T) -> Self {
         let block = pool::allocate(Self::SIZE).cast::<Block<T, S>>();
         let word = S::Word::new(SOLE + if marked { MARKED } else { 0 });
         // SAFETY: the block is new and of this size.
-        unsafe { block.write(Block { word, value }) };
+        unsafe { block.write(Block { word, value: value() }) };
         Self { block, owns: PhantomData }
     }
 
