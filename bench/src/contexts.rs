@@ -90,6 +90,8 @@ impl<S: Sharing> Optimized<S> {
     pub fn new(size: usize) -> Self {
         let (thread, context) = (ThreadState::default(), Context::default());
         let variables: Vec<_> = (0..size).map(|_| ContextVar::build("v", None, None)).collect();
+        // As what a program keeps in a `static`, which nearly every variable is.
+        variables.iter().for_each(ContextVar::make_immortal);
         let values: Vec<_> = (0..size as u64).map(S::value).collect();
         assert!(thread.enter(&context).is_ok());
         for (variable, value) in variables.iter().zip(&values) {
@@ -141,12 +143,12 @@ impl<S: Sharing> Contender for Optimized<S> {
                 }
                 FirstSetAfterCopy => {
                     let at = self.next();
-                    let task = self.context.copy();
+                    let task = self.thread.copy_context();
                     let _ = self.thread.enter(&task);
                     drop(black_box(self.thread.set_shared(&self.variables[at], self.values[at].clone())));
                     let _ = self.thread.exit(&task);
                 }
-                CopyDrop => drop(black_box(self.context.copy())),
+                CopyDrop => drop(black_box(self.thread.copy_context())),
                 EnterExit => {
                     let _ = self.thread.enter(&self.other);
                     let _ = self.thread.exit(&self.other);
@@ -154,7 +156,7 @@ impl<S: Sharing> Contender for Optimized<S> {
                 TaskSpawn => {
                     let variables = task_variables(&self.variables);
                     let value = &self.values[0];
-                    let task = self.context.copy();
+                    let task = self.thread.copy_context();
                     let _ = self.thread.enter(&task);
                     let token = self.thread.set_shared(variables[0], value.clone());
                     self.thread.set_shared(variables[1], value.clone());

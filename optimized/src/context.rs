@@ -7,12 +7,21 @@ use crate::sharing::{Shared, Sharing};
 use crate::variable::{ContextVar, VarId};
 
 impl<V, S: Sharing> Drop for ContextCell<V, S> {
-    // Chains of previous contexts can be of any length, so that they are taken apart in a loop.
+    #[inline]
     fn drop(&mut self) {
-        let mut next = self.previous_mut().take();
-        while let Some(context) = next {
-            next = context.cell.into_inner().and_then(|mut cell| cell.previous_mut().take());
+        if let Some(previous) = self.previous_mut().take() {
+            drop_chain(previous);
         }
+    }
+}
+
+/// Chains of previous contexts can be of any length, so that they are taken apart in a loop.
+#[cold]
+#[inline(never)]
+fn drop_chain<V, S: Sharing>(context: Context<V, S>) {
+    let mut next = Some(context);
+    while let Some(context) = next {
+        next = context.cell.into_inner().and_then(|mut cell| cell.previous_mut().take());
     }
 }
 

@@ -61,11 +61,12 @@ impl<V, S: Sharing> ThreadState<V, S> {
         self.current.with_context(Context::clone)
     }
 
-    /// A copy of the current context (COPY-2, COPY-3, `PyContext_CopyCurrent`). Constant time.
+    /// A copy of the current context (COPY-2, COPY-3, `PyContext_CopyCurrent`). Constant time, but for
+    /// what the writes since the last copy have put off.
     #[must_use]
     #[inline]
     pub fn copy_context(&self) -> Context<V, S> {
-        self.current.with_context(Context::copy)
+        self.current.copy()
     }
 
     /// Calls a function with the value in the current context, else with the variable's default
@@ -114,8 +115,7 @@ impl<V, S: Sharing> ThreadState<V, S> {
     /// Binds a variable to a value that is shared already.
     #[inline]
     pub fn set_shared(&self, variable: &ContextVar<V, S>, value: S::Value<V>) -> Token<V, S> {
-        let (context, old) = self.current.assoc(variable.id(), value);
-        Token::new(context, variable.clone(), old)
+        self.current.assoc(variable.id(), value, |context, old| Token::new(context.clone(), variable.clone(), old))
     }
 
     /// Undoes a set (RESET-2 to RESET-9, `PyContextVar_Reset`). A refused reset leaves the token
@@ -138,7 +138,7 @@ impl<V, S: Sharing> ThreadState<V, S> {
             return Err(ResetError::Used);
         }
         let replaced = match token.old_value() {
-            Some(value) => self.current.assoc(variable.id(), value.clone()).1,
+            Some(value) => self.current.assoc(variable.id(), value.clone(), |_, replaced| replaced),
             None => self.current.without(variable.id()),
         };
         drop(replaced);

@@ -51,9 +51,18 @@ impl<V, S: Sharing> Token<V, S> {
         self.inner.used.get() != 0
     }
 
-    /// Takes the token; false where it was taken before. One of several threads wins.
+    /// Takes the token of the caller's current context; false where it was taken before. One of several
+    /// threads wins.
+    #[inline]
     pub(crate) fn take(&self) -> bool {
-        self.inner.used.replace(0, 1).is_ok()
+        let used = &self.inner.used;
+        if self.inner.context.cell.is_marked() {
+            return used.replace(0, 1).is_ok();
+        }
+        // What was not made as a base is current in one thread state at most: the caller's.
+        let was_used = used.get() != 0;
+        used.set(1);
+        !was_used
     }
 }
 

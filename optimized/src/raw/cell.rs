@@ -221,6 +221,31 @@ impl<V, S: Sharing> Current<V, S> {
         function(context.get_or_insert_with(Context::base))
     }
 
+    /// A copy of the current context, which is made where there is none.
+    #[inline]
+    pub(crate) fn copy(&self) -> Context<V, S> {
+        // SAFETY: INVARIANTS 8 and 10: nobody else writes what is not marked.
+        let settled = unsafe { &*self.context.get() }.as_ref().filter(|context| !context.cell.is_marked()).and_then(|context| {
+            context.cell.vars_access.read();
+            let vars = unsafe { &*context.cell.vars.get() };
+            (!vars.is_unsettled()).then(|| vars.clone())
+        });
+        Context::of(settled.unwrap_or_else(|| self.settle()), false)
+    }
+
+    /// The map of the current context, which is made where there is none, fit to be shared.
+    #[inline(never)]
+    fn settle(&self) -> Hamt<V, S> {
+        // Dropped when nothing is half done.
+        let mut gone = Gone::new();
+        self.with_context(|context| {
+            context.cell.locked(|vars| {
+                vars.settle(&mut gone);
+                vars.clone()
+            })
+        })
+    }
+
     /// Keeps what is lent of the current context before it is written or left.
     #[inline]
     fn keep(&self) {
@@ -344,15 +369,18 @@ impl<V, S: Sharing> Current<V, S> {
         }
     }
 
-    /// Binds a variable in the current context, which is made where there is none, and answers that
-    /// context and the value before.
+    /// Binds a variable in the current context, which is made where there is none, and calls with that
+    /// context and the value before. The function runs no user code.
     #[inline]
-    pub(crate) fn assoc(&self, key: VarId, value: S::Value<V>) -> (Context<V, S>, Option<S::Value<V>>) {
+    pub(crate) fn assoc<R>(&self, key: VarId, value: S::Value<V>, then: impl FnOnce(&Context<V, S>, Option<S::Value<V>>) -> R) -> R {
         self.keep();
         self.remember(key, &value);
         // Dropped when nothing is half done.
-        let mut gone = Gone::<V, S>::new();
-        self.with_context(|context| (context.clone(), context.cell.locked(|vars| vars.assoc_into(key, value, &mut gone))))
+        let mut gone = Gone::new();
+        self.with_context(|context| {
+            let old = context.cell.locked(|vars| vars.assoc_into(key, value, &mut gone));
+            then(context, old)
+        })
     }
 
     /// Unbinds a variable in the current context, and answers its value.
@@ -360,7 +388,7 @@ impl<V, S: Sharing> Current<V, S> {
         self.keep();
         self.forget(key);
         // Dropped when nothing is half done.
-        let mut gone = Gone::<V, S>::new();
+        let mut gone = Gone::new();
         self.with_context(|context| context.cell.locked(|vars| vars.without_into(key, &mut gone)))
     }
 }

@@ -1,9 +1,10 @@
 //! The map: a root, which may be a patch over another root.
 
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 use super::iter::Cursor;
-use super::node::{CHANGES, Entry, Kind, Node, Value};
+use super::node::{CHANGES, Kind, Node, Value};
 use super::{equal, write};
 use crate::sharing::{Shared, Sharing};
 use crate::variable::VarId;
@@ -24,8 +25,32 @@ unsafe impl<V: Send + Sync> Send for Hamt<V, Shared> {}
 // SAFETY: as above.
 unsafe impl<V: Send + Sync> Sync for Hamt<V, Shared> {}
 
-/// Values that went while a map was written: they are dropped when user code may run.
-pub(crate) type Gone<V, S> = Vec<Value<V, S>>;
+/// Values that went while a map was written: they are dropped when user code may run. Mostly there are
+/// none, which is seen without a call.
+pub(crate) struct Gone<V, S: Sharing>(ManuallyDrop<Vec<Value<V, S>>>);
+
+impl<V, S: Sharing> Gone<V, S> {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self(ManuallyDrop::new(Vec::new()))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drop_values(&mut self) {
+        // SAFETY: only `drop` calls this, once.
+        unsafe { ManuallyDrop::drop(&mut self.0) }
+    }
+}
+
+impl<V, S: Sharing> Drop for Gone<V, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.capacity() > 0 {
+            self.drop_values();
+        }
+    }
+}
 
 impl<V> Hamt<V> {
     /// The empty map (`PyHamt_New`). Allocates nothing.
@@ -68,25 +93,24 @@ impl<V, S: Sharing> Hamt<V, S> {
     /// changed in place.
     #[inline]
     pub fn assoc(&mut self, key: VarId, value: S::Value<V>) -> Option<S::Value<V>> {
-        self.assoc_into(key, value, &mut Vec::new())
+        self.assoc_into(key, value, &mut Gone::new())
     }
 
     /// Unbinds a variable and answers its value (`_PyHamt_Without`).
     pub fn without(&mut self, key: VarId) -> Option<S::Value<V>> {
-        self.without_into(key, &mut Vec::new())
+        self.without_into(key, &mut Gone::new())
     }
 
     /// As [`Self::assoc`]; other values that go are put into `gone`, so that no user code runs.
     #[inline]
     pub(crate) fn assoc_into(&mut self, key: VarId, value: S::Value<V>, gone: &mut Gone<V, S>) -> Option<S::Value<V>> {
-        let new = Entry { key, value };
         // SAFETY: INVARIANT 4, here and in what is called.
         unsafe {
             match self.root.kind() {
-                Kind::Empty => write::assoc(&mut self.root, 0, new),
-                Kind::Leaf | Kind::Branch if self.root.is_unique() => write::assoc(&mut self.root, 0, new),
-                Kind::Leaf | Kind::Branch => self.begin_patch(new),
-                Kind::Patch => self.assoc_in_patch(new, gone),
+                Kind::Empty => write::assoc(&mut self.root, 0, key, value),
+                Kind::Leaf | Kind::Branch if self.root.is_unique() => write::assoc(&mut self.root, 0, key, value),
+                Kind::Leaf | Kind::Branch => self.begin_patch(key, value),
+                Kind::Patch => self.assoc_in_patch(key, value, gone),
             }
         }
     }
@@ -96,13 +120,13 @@ impl<V, S: Sharing> Hamt<V, S> {
     /// # Safety
     ///
     /// The root is a leaf or a branch.
-    unsafe fn begin_patch(&mut self, new: Entry<Value<V, S>>) -> Option<Value<V, S>> {
+    unsafe fn begin_patch(&mut self, key: VarId, value: Value<V, S>) -> Option<Value<V, S>> {
         // SAFETY: the contract.
         unsafe {
-            let old = self.root.find_below(new.key).cloned();
+            let old = self.root.find_below(key).cloned();
             let patch = Node::new_patch(self.root, CHANGES / 2);
             self.root = patch;
-            push_change(patch, new.key, Some(new.value), old.is_some());
+            push_change(patch, key, Some(value), old.is_some());
             old
         }
     }
@@ -110,30 +134,30 @@ impl<V, S: Sharing> Hamt<V, S> {
     /// # Safety
     ///
     /// The root is a patch.
-    unsafe fn assoc_in_patch(&mut self, new: Entry<Value<V, S>>, gone: &mut Gone<V, S>) -> Option<Value<V, S>> {
+    unsafe fn assoc_in_patch(&mut self, key: VarId, value: Value<V, S>, gone: &mut Gone<V, S>) -> Option<Value<V, S>> {
         // SAFETY: the contract.
         unsafe {
-            let found = self.root.find_change(new.key);
+            let found = self.root.find_change(key);
             let len = (*self.root.patch()).len as usize;
             if (*self.root.patch()).base.is_unique() && self.root.is_unique() || found.is_none() && len == CHANGES {
                 // Nobody shares the base any more, or the patch is full: the changes move below.
                 self.apply_patch(gone);
-                return write::assoc(&mut self.root, 0, new);
+                return write::assoc(&mut self.root, 0, key, value);
             }
-            self.own_patch(found.is_none());
+            self.own_patch(len, found.is_none());
             let patch = self.root;
             let Some(at) = found else {
-                let old = (*patch.patch()).base.find_below(new.key).cloned();
-                push_change(patch, new.key, Some(new.value), old.is_some());
+                let old = (*patch.patch()).base.find_below(key).cloned();
+                push_change(patch, key, Some(value), old.is_some());
                 return old;
             };
             if (*patch.patch()).removed >> at & 1 == 0 {
                 let pair = patch.patch_columns().pairs::<Option<Value<V, S>>>().add(at);
-                return (*pair).value.replace(new.value);
+                return (*pair).value.replace(value);
             }
             // What was unbound and is bound again stands last among its equals.
             remove_change(patch, at);
-            push_change(patch, new.key, Some(new.value), true);
+            push_change(patch, key, Some(value), true);
             (*patch.patch()).moved |= 1 << ((*patch.patch()).len - 1);
             None
         }
@@ -168,7 +192,7 @@ impl<V, S: Sharing> Hamt<V, S> {
                         self.apply_patch(gone);
                         return write::without(&mut self.root, 0, key);
                     }
-                    self.own_patch(found.is_none());
+                    self.own_patch(len, found.is_none());
                     let patch = self.root;
                     let Some(at) = found else {
                         push_change(patch, key, None, true);
@@ -190,20 +214,34 @@ impl<V, S: Sharing> Hamt<V, S> {
         }
     }
 
-    /// Makes the patch at the root this map's own, with room for a change more if that is needed.
+    /// Makes the patch at the root, which has `len` changes, this map's own, with room for a change more
+    /// if that is needed.
     ///
     /// # Safety
     ///
     /// The root is a patch, and not full if a change is to come.
-    unsafe fn own_patch(&mut self, grows: bool) {
+    #[inline]
+    unsafe fn own_patch(&mut self, len: usize, grows: bool) {
+        // SAFETY: the contract.
+        unsafe {
+            let needed = len + usize::from(grows);
+            if !(self.root.is_unique() && needed <= self.root.patch_room()) {
+                self.copy_patch(needed);
+            }
+        }
+    }
+
+    /// Puts a patch of the same changes at the root, with room for so many.
+    ///
+    /// # Safety
+    ///
+    /// The root is a patch.
+    #[inline(never)]
+    unsafe fn copy_patch(&mut self, needed: usize) {
         // SAFETY: the contract.
         unsafe {
             let patch = self.root;
             let (unique, len) = (patch.is_unique(), (*patch.patch()).len as usize);
-            let needed = len + usize::from(grows);
-            if unique && needed <= patch.patch_room() {
-                return;
-            }
             let base = (*patch.patch()).base;
             let room = if needed <= CHANGES / 2 { CHANGES / 2 } else { CHANGES };
             let own = Node::new_patch(base, room);
@@ -232,6 +270,7 @@ impl<V, S: Sharing> Hamt<V, S> {
     /// # Safety
     ///
     /// The root is a patch.
+    #[inline(never)]
     unsafe fn apply_patch(&mut self, gone: &mut Gone<V, S>) {
         // SAFETY: the contract.
         unsafe {
@@ -246,11 +285,11 @@ impl<V, S: Sharing> Hamt<V, S> {
             for at in 0..head.len as usize {
                 let key = columns.key::<Option<Value<V, S>>>(at);
                 if (head.removed | head.moved) >> at & 1 == 1 {
-                    gone.extend(write::without(&mut root, 0, key));
+                    gone.0.extend(write::without(&mut root, 0, key));
                 }
                 let value = &raw const (*pairs.add(at)).value;
                 if let Some(value) = if unique { value.read() } else { (*value).clone() } {
-                    gone.extend(write::assoc(&mut root, 0, Entry { key, value }));
+                    gone.0.extend(write::assoc(&mut root, 0, key, value));
                 }
             }
             if unique {
@@ -260,6 +299,28 @@ impl<V, S: Sharing> Hamt<V, S> {
                 patch.release();
             }
             self.root = root;
+        }
+    }
+
+    /// Whether the next copies had better find no patch: what writes to them would have to copy it, or
+    /// nobody else shares the base.
+    #[inline]
+    pub(crate) fn is_unsettled(&self) -> bool {
+        // SAFETY: INVARIANT 4.
+        unsafe {
+            self.root.kind() == Kind::Patch && {
+                let patch = &*self.root.patch();
+                usize::from(patch.len) > CHANGES / 2 || patch.base.is_unique() && self.root.is_unique()
+            }
+        }
+    }
+
+    /// Moves the changes of a patch into its base where that is worth it: each is moved once at most.
+    #[inline]
+    pub(crate) fn settle(&mut self, gone: &mut Gone<V, S>) {
+        if self.is_unsettled() {
+            // SAFETY: the root is a patch.
+            unsafe { self.apply_patch(gone) }
         }
     }
 

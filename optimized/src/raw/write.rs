@@ -249,7 +249,7 @@ fn insert_sorted<T>(entries: &mut Vec<Entry<T>>, new: Entry<T>) {
 /// # Safety
 ///
 /// The caller holds a count of the leaf in `slot`.
-unsafe fn insert_into_leaf<V, S: Sharing>(slot: &mut Node<V, S>, new: Entry<Value<V, S>>) {
+unsafe fn insert_into_leaf<V, S: Sharing>(slot: &mut Node<V, S>, key: VarId, value: Value<V, S>) {
     // SAFETY: the contract.
     unsafe {
         let leaf = *slot;
@@ -257,14 +257,14 @@ unsafe fn insert_into_leaf<V, S: Sharing>(slot: &mut Node<V, S>, new: Entry<Valu
         let places = std::slice::from_raw_parts(columns.places(), len);
         let at = if len <= FULL {
             // Without a branch: how many are not after the new one.
-            places.iter().map(|&place| usize::from(place <= new.key.place())).sum()
+            places.iter().map(|&place| usize::from(place <= key.place())).sum()
         } else {
-            places.partition_point(|&place| place <= new.key.place())
+            places.partition_point(|&place| place <= key.place())
         };
         let unique = leaf.is_unique();
         if unique && len < leaf.leaf_room() {
             columns.copy::<Value<V, S>>(at + 1, columns, at, len - at);
-            columns.write(at, new.key, new.value);
+            columns.write(at, key, value);
             leaf.set_leaf_len(len + 1);
             return;
         }
@@ -272,7 +272,7 @@ unsafe fn insert_into_leaf<V, S: Sharing>(slot: &mut Node<V, S>, new: Entry<Valu
         let to = grown.leaf_columns();
         take_over(to, 0, leaf, 0, at, unique);
         take_over(to, at + 1, leaf, at, len - at, unique);
-        to.write(at, new.key, new.value);
+        to.write(at, key, value);
         grown.set_leaf_len(len + 1);
         give_up(leaf, unique);
         *slot = grown;
@@ -297,34 +297,34 @@ unsafe fn is_full<V, S: Sharing>(leaf: Node<V, S>, key: VarId) -> bool {
 /// # Safety
 ///
 /// The caller holds a count of the node in `slot`, whose entries agree in their first `bit` bits.
-pub(super) unsafe fn assoc<V, S: Sharing>(slot: &mut Node<V, S>, bit: u32, new: Entry<Value<V, S>>) -> Option<Value<V, S>> {
+pub(super) unsafe fn assoc<V, S: Sharing>(slot: &mut Node<V, S>, bit: u32, key: VarId, value: Value<V, S>) -> Option<Value<V, S>> {
     // SAFETY: the contract.
     unsafe {
         match slot.kind() {
             Kind::Empty => {
-                *slot = leaf_of(vec![new]);
+                *slot = leaf_of(vec![Entry { key, value }]);
                 None
             }
             Kind::Leaf => {
-                let found = slot.leaf_columns().find::<Value<V, S>>(slot.leaf_len(), new.key.serial());
+                let found = slot.leaf_columns().find::<Value<V, S>>(slot.leaf_len(), key.serial());
                 if let Some(at) = found {
                     own_leaf(slot);
                     let pair = slot.leaf_columns().pairs::<Value<V, S>>().add(at);
-                    return Some(std::mem::replace(&mut (*pair).value, new.value));
+                    return Some(std::mem::replace(&mut (*pair).value, value));
                 }
-                if is_full(*slot, new.key) {
+                if is_full(*slot, key) {
                     let mut entries = Vec::with_capacity(slot.leaf_len() + 1);
                     entries_of(*slot, &mut entries);
-                    insert_sorted(&mut entries, new);
+                    insert_sorted(&mut entries, Entry { key, value });
                     *slot = build(entries, bit);
                 } else {
-                    insert_into_leaf(slot, new);
+                    insert_into_leaf(slot, key, value);
                 }
                 None
             }
             Kind::Branch => {
                 own_branch(slot);
-                assoc_in_branch(slot, bit, new)
+                assoc_in_branch(slot, bit, key, value)
             }
             // INVARIANT 6: a patch has no patch below.
             Kind::Patch => unreachable!("a patch stands only at a root"),
@@ -335,23 +335,23 @@ pub(super) unsafe fn assoc<V, S: Sharing>(slot: &mut Node<V, S>, bit: u32, new: 
 /// # Safety
 ///
 /// As [`assoc`]; the node is a branch and the caller's own.
-unsafe fn assoc_in_branch<V, S: Sharing>(slot: &mut Node<V, S>, bit: u32, new: Entry<Value<V, S>>) -> Option<Value<V, S>> {
+unsafe fn assoc_in_branch<V, S: Sharing>(slot: &mut Node<V, S>, bit: u32, key: VarId, value: Value<V, S>) -> Option<Value<V, S>> {
     // SAFETY: the contract.
     unsafe {
         let branch = *slot;
         let bits = branch.branch_bits();
-        let at = (new.key.place() << bit >> (u32::BITS - bits)) as usize;
+        let at = (key.place() << bit >> (u32::BITS - bits)) as usize;
         let child = *branch.slots().add(at);
         if child.kind() == Kind::Leaf
-            && is_full(child, new.key)
-            && child.leaf_columns().find::<Value<V, S>>(child.leaf_len(), new.key.serial()).is_none()
+            && is_full(child, key)
+            && child.leaf_columns().find::<Value<V, S>>(child.leaf_len(), key.serial()).is_none()
         {
             // The leaf is divided among the slots that lead to it; if these are too few, the branch
             // gets twice as many, as often as needed.
             let (first, power) = run(branch, at);
             let mut entries = Vec::with_capacity(child.leaf_len() + 1);
             entries_of(child, &mut entries);
-            insert_sorted(&mut entries, new);
+            insert_sorted(&mut entries, Entry { key, value });
             let decided = bits - power;
             let needed = bits_needed(&entries, bit + decided, LEVEL.min(u32::BITS - bit) - decided);
             let growth = needed.saturating_sub(power);
@@ -363,7 +363,7 @@ unsafe fn assoc_in_branch<V, S: Sharing>(slot: &mut Node<V, S>, bit: u32, new: E
             return None;
         }
         let mut changed = child;
-        let old = assoc(&mut changed, bit + bits, new);
+        let old = assoc(&mut changed, bit + bits, key, value);
         if changed != child {
             let (first, power) = run(branch, at);
             fill_run(branch, first, power, changed);
