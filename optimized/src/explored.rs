@@ -51,6 +51,14 @@ impl Sharing for Explored {
     type Word = AtomicU64;
     type Access = UnsafeCell<()>;
     const ATOMIC: bool = true;
+    fn thread() -> u64 {
+        // Numbers that the model checker does not see, so that they add no order of threads.
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        loom::thread_local! {
+            static NUMBER: u64 = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        NUMBER.with(|number| *number)
+    }
     fn wait(_turns: u32) {
         loom::thread::yield_now();
     }

@@ -134,6 +134,10 @@ pub trait Sharing: sealed::Sealed + Sized + 'static {
     /// Whether several threads may count at once.
     #[doc(hidden)]
     const ATOMIC: bool;
+    /// A number of the running thread that no other has had; not zero. Only asked where counts are
+    /// atomic.
+    #[doc(hidden)]
+    fn thread() -> u64;
     /// Lets others run, after so many turns of waiting for one of them.
     #[doc(hidden)]
     fn wait(turns: u32);
@@ -156,6 +160,19 @@ impl Sharing for Shared {
     type Word = AtomicU64;
     type Access = ();
     const ATOMIC: bool = true;
+    #[inline]
+    fn thread() -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        thread_local! {
+            static NUMBER: Cell<u64> = const { Cell::new(0) };
+        }
+        #[cold]
+        fn first(number: &Cell<u64>) -> u64 {
+            number.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+            number.get()
+        }
+        NUMBER.with(|number| if number.get() == 0 { first(number) } else { number.get() })
+    }
     fn wait(turns: u32) {
         /// After so many turns another thread is let run: whoever holds a lock may have been stopped.
         const TURNS: u32 = 64;
@@ -175,6 +192,9 @@ impl Sharing for Confined {
     type Word = Cell<u64>;
     type Access = ();
     const ATOMIC: bool = false;
+    fn thread() -> u64 {
+        1
+    }
     fn wait(_turns: u32) {}
     fn value<V>(value: V) -> Rc<V> {
         Rc::new(value)

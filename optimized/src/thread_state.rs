@@ -115,7 +115,7 @@ impl<V, S: Sharing> ThreadState<V, S> {
     /// Binds a variable to a value that is shared already.
     #[inline]
     pub fn set_shared(&self, variable: &ContextVar<V, S>, value: S::Value<V>) -> Token<V, S> {
-        self.current.assoc(variable.id(), value, |context, old| Token::new(context.clone(), variable.clone(), old))
+        self.current.assoc(variable.id(), value, |context, old| Token::new(self.current.token_context(context), variable.clone(), old))
     }
 
     /// Undoes a set (RESET-2 to RESET-9, `PyContextVar_Reset`). A refused reset leaves the token

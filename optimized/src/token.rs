@@ -3,12 +3,12 @@
 use std::fmt;
 
 use crate::context::Context;
-use crate::raw::Counted;
+use crate::raw::{Counted, TokenContext};
 use crate::sharing::{Shared, Sharing, Word};
 use crate::variable::ContextVar;
 
 struct Inner<V, S: Sharing> {
-    context: Context<V, S>,
+    context: TokenContext<V, S>,
     variable: ContextVar<V, S>,
     old_value: Option<S::Value<V>>,
     /// 1 once a reset has taken the token.
@@ -23,7 +23,7 @@ pub struct Token<V, S: Sharing = Shared> {
 
 impl<V, S: Sharing> Token<V, S> {
     #[inline]
-    pub(crate) fn new(context: Context<V, S>, variable: ContextVar<V, S>, old_value: Option<S::Value<V>>) -> Self {
+    pub(crate) fn new(context: TokenContext<V, S>, variable: ContextVar<V, S>, old_value: Option<S::Value<V>>) -> Self {
         Self { inner: Counted::new(false, || Inner { context, variable, old_value, used: S::Word::new(0) }) }
     }
 

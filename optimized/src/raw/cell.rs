@@ -1,7 +1,8 @@
 //! The cells that change: a context's map, and a thread state's current context.
 
 use std::cell::{Cell, UnsafeCell};
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ops::Deref;
 
 use super::map::{Gone, Hamt};
 use crate::context::Context;
@@ -21,7 +22,19 @@ pub(crate) struct ContextCell<V, S: Sharing> {
     // context that was made as a base, which several thread states can leave, under the lock.
     previous: UnsafeCell<Previous<V, S>>,
     previous_access: S::Access,
+    /// The thread that accounts for `spare`; zero where nobody does.
+    owner: S::Word,
+    /// How many references are counted that nobody holds: tokens come and go at the rate of sets, and
+    /// take and give back one of these instead of counting.
+    // INVARIANT 13: touched only by the owner, who has the context claimed in a thread state, and no
+    // context that was made as a base entered over it.
+    spare: Cell<u64>,
+    spare_access: S::Access,
 }
+
+/// How many references to a context are counted ahead when it is entered. More tokens of one entering
+/// than this are counted one by one.
+const SPARE: u64 = 1 << 16;
 
 /// What was current before a context was entered.
 struct Previous<V, S: Sharing> {
@@ -29,7 +42,7 @@ struct Previous<V, S: Sharing> {
     stamp: u64,
 }
 
-// SAFETY: INVARIANTS 8 and 9; locks and claims are atomic.
+// SAFETY: INVARIANTS 8, 9 and 13; locks and claims are atomic.
 unsafe impl<V: Send + Sync> Sync for ContextCell<V, Shared> {}
 
 struct Unlock<'a, W: Word>(&'a W);
@@ -49,7 +62,27 @@ impl<V, S: Sharing> ContextCell<V, S> {
             vars_access: S::Access::new(),
             previous: UnsafeCell::new(Previous { context: None, stamp: 0 }),
             previous_access: S::Access::new(),
+            owner: S::Word::new(0),
+            spare: Cell::new(0),
+            spare_access: S::Access::new(),
         }
+    }
+
+    /// Whether the running thread, whose number it is, accounts for the spare references.
+    #[inline]
+    fn is_owned(&self, thread: u64) -> bool {
+        S::ATOMIC && self.owner.get() == thread
+    }
+
+    /// The spare references that the caller has to give back from now on.
+    #[inline]
+    fn give_up_spare(&self, thread: u64) -> u64 {
+        if !self.is_owned(thread) {
+            return 0;
+        }
+        self.owner.set(0);
+        self.spare_access.write();
+        self.spare.replace(0)
     }
 
     /// Takes the lock. Nobody who holds it runs user code: no value is dropped or asked for equality.
@@ -90,6 +123,32 @@ impl<V, S: Sharing> ContextCell<V, S> {
     }
 }
 
+/// A token's reference to the context in which it was made.
+pub(crate) struct TokenContext<V, S: Sharing>(ManuallyDrop<Context<V, S>>);
+
+impl<V, S: Sharing> Deref for TokenContext<V, S> {
+    type Target = Context<V, S>;
+    #[inline]
+    fn deref(&self) -> &Context<V, S> {
+        &self.0
+    }
+}
+
+impl<V, S: Sharing> Drop for TokenContext<V, S> {
+    #[inline]
+    fn drop(&mut self) {
+        let cell = &self.0.cell;
+        if S::ATOMIC && cell.is_owned(S::thread()) {
+            // INVARIANT 13: its count goes on as that of a spare one.
+            cell.spare_access.write();
+            cell.spare.set(cell.spare.get() + 1);
+            return;
+        }
+        // SAFETY: nobody sees the reference after this.
+        unsafe { ManuallyDrop::drop(&mut self.0) }
+    }
+}
+
 /// The current context of a thread state, and what is lent of it.
 pub(crate) struct Current<V, S: Sharing> {
     // INVARIANT 10: no reference to this outlives a call of a method here, nor does user code run
@@ -102,6 +161,8 @@ pub(crate) struct Current<V, S: Sharing> {
     /// current before gets its own back. Zero where there is no context, or one that was made as a
     /// base, which others may write.
     stamp: Cell<u64>,
+    /// The number of the thread, which a thread state never leaves.
+    thread: u64,
     last_stamp: Cell<u64>,
     /// What was found or bound last, by the serial of the variable.
     // INVARIANT 12: a value whose stamp is the current one is bound to that variable in the current
@@ -126,6 +187,12 @@ struct Loan<V, S: Sharing> {
     /// The map as it was, once the context is written or left.
     kept: Cell<Option<Hamt<V, S>>>,
     below: *const Self,
+}
+
+impl<V, S: Sharing> Drop for Current<V, S> {
+    fn drop(&mut self) {
+        self.give_back_spare();
+    }
 }
 
 /// What a look into the map of the current context finds.
@@ -157,6 +224,7 @@ impl<V, S: Sharing> Current<V, S> {
             context: UnsafeCell::new(None),
             loans: Cell::new(std::ptr::null()),
             stamp: Cell::new(0),
+            thread: S::thread(),
             last_stamp: Cell::new(0),
             // No variable has the serial zero.
             found: UnsafeCell::new([const { Found { serial: 0, stamp: 0, value: MaybeUninit::uninit() } }; FOUND]),
@@ -172,8 +240,18 @@ impl<V, S: Sharing> Current<V, S> {
     /// Claims a context and makes it current over the one before; none where it is claimed.
     #[inline]
     pub(crate) fn enter(&self, context: &Context<V, S>) -> Option<()> {
-        let _unlock = if context.cell.is_marked() { context.cell.lock() } else { None };
-        let claimed = context.cell.claim()?;
+        let is_base = context.cell.is_marked();
+        let _unlock = if is_base { context.cell.lock() } else { None };
+        let spare = if is_base || !S::ATOMIC { 0 } else { SPARE };
+        let claimed = context.cell.claim(spare)?;
+        if is_base {
+            // Another thread may exit it, and have current what is below.
+            self.give_back_spare();
+        } else if S::ATOMIC {
+            context.cell.spare_access.write();
+            context.cell.spare.set(spare);
+            context.cell.owner.set(self.thread);
+        }
         context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10; what was not claimed has nothing before it that could go.
         unsafe {
@@ -183,7 +261,7 @@ impl<V, S: Sharing> Current<V, S> {
             before.stamp = self.stamp.get();
         }
         self.last_stamp.set(self.last_stamp.get() + 1);
-        self.stamp.set(if context.cell.is_marked() { 0 } else { self.last_stamp.get() });
+        self.stamp.set(if is_base { 0 } else { self.last_stamp.get() });
         Some(())
     }
 
@@ -208,8 +286,23 @@ impl<V, S: Sharing> Current<V, S> {
             std::mem::replace(&mut *self.context.get(), before.context.take())
         }?;
         // The caller has a reference, so that nothing goes here.
-        left.cell.disclaim();
+        let spare = left.cell.give_up_spare(self.thread);
+        left.cell.disclaim(spare);
         Some(())
+    }
+
+    /// Gives back the spare references to the current context and to those below it.
+    #[inline(never)]
+    fn give_back_spare(&self) {
+        // SAFETY: INVARIANTS 9 and 10; below what has no owner none has.
+        unsafe {
+            let mut next = (*self.context.get()).as_ref();
+            while let Some(context) = next.filter(|context| context.cell.is_owned(self.thread)) {
+                context.cell.give_back(context.cell.give_up_spare(self.thread));
+                context.cell.previous_access.read();
+                next = (*context.cell.previous.get()).context.as_ref();
+            }
+        }
     }
 
     /// Calls with the current context, which is made where there is none. The function runs no user
@@ -381,6 +474,21 @@ impl<V, S: Sharing> Current<V, S> {
             let old = context.cell.locked(|vars| vars.assoc_into(key, value, &mut gone));
             then(context, old)
         })
+    }
+
+    /// A token's reference to the current context, which is not counted if there is a spare one.
+    #[inline]
+    pub(crate) fn token_context(&self, context: &Context<V, S>) -> TokenContext<V, S> {
+        let cell = &context.cell;
+        if cell.is_owned(self.thread) {
+            cell.spare_access.write();
+            if let Some(left) = cell.spare.get().checked_sub(1) {
+                cell.spare.set(left);
+                // SAFETY: INVARIANT 13: there was a spare one, and now is one less.
+                return TokenContext(ManuallyDrop::new(Context { cell: unsafe { cell.take_spare() } }));
+            }
+        }
+        TokenContext(ManuallyDrop::new(context.clone()))
     }
 
     /// Unbinds a variable in the current context, and answers its value.

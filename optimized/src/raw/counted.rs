@@ -109,9 +109,10 @@ impl<T, S: Sharing> Counted<T, S> {
     }
 
     /// Claims the block and answers another reference to it, both in one operation; none where it is
-    /// claimed.
+    /// claimed. So many spare references are counted besides, for which [`Self::take_spare`] and
+    /// [`Self::disclaim`] account.
     #[inline]
-    pub(crate) fn claim(&self) -> Option<Self> {
+    pub(crate) fn claim(&self, spare: u64) -> Option<Self> {
         let word = self.word();
         let mut seen = word.get();
         loop {
@@ -119,23 +120,39 @@ impl<T, S: Sharing> Counted<T, S> {
                 return None;
             }
             check(seen);
-            match word.replace(seen, (seen | CLAIMED) + STRONG) {
+            match word.replace(seen, (seen | CLAIMED) + STRONG * (1 + spare)) {
                 Ok(_) => return Some(Self { block: self.block, owns: PhantomData }),
                 Err(other) => seen = other,
             }
         }
     }
 
-    /// Gives up claim and reference, both in one operation.
+    /// Gives up claim and reference and the spare references that are left, all in one operation.
     ///
     /// The block is claimed, and nobody else gives that claim up.
     #[inline]
-    pub(crate) fn disclaim(self) {
+    pub(crate) fn disclaim(self, spare: u64) {
         debug_assert!(self.is_claimed(), "only a claim can be given up");
         let this = std::mem::ManuallyDrop::new(self);
-        if this.word().sub(CLAIMED + STRONG) & STRONG_BITS == STRONG {
+        let gone = STRONG * (1 + spare);
+        if this.word().sub(CLAIMED + gone) & STRONG_BITS == gone {
             this.finish();
         }
+    }
+
+    /// A reference for one of the spare ones, which the caller has one less of from now on.
+    ///
+    /// # Safety
+    ///
+    /// The caller accounts for the spare references, and there was one.
+    #[inline]
+    pub(crate) unsafe fn take_spare(&self) -> Self {
+        Self { block: self.block, owns: PhantomData }
+    }
+
+    /// Gives spare references back; this one stays.
+    pub(crate) fn give_back(&self, spare: u64) {
+        self.word().sub(STRONG * spare);
     }
 
     /// A weak reference.

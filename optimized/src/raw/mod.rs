@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Context ──► Block ┌ word: strong 31 bits │ weak 30 │ claimed │ marked │ immortal ┐   INVARIANTS 1, 2
-//!                    └ ContextCell: lock │ vars │ previous                          ┘   8, 9
+//!                    └ ContextCell: lock │ vars │ previous │ owner │ spare          ┘   8, 9, 13
 //!                                            │ one count                                4
 //!                                            ▼
 //!  patch   ┌ count │ len, in_base, removed, moved │ base │ tags │ serial+value … │ places ┐
@@ -36,6 +36,8 @@
 //! 10. No reference to a thread state's current context is left when user code runs.
 //! 11. The loans of a thread state are those of running calls, innermost first.
 //! 12. A remembered value whose stamp is the current one is bound in the current context.
+//! 13. Spare references to a context are counted and accounted for by one thread, which has it entered,
+//!     and no base entered over it.
 //!
 //! A node whose count is one is the caller's own, and changed in place; any other is copied first.
 //! User code (a value's `drop`, or equality) runs only where all of this holds.
@@ -52,6 +54,6 @@ mod pool;
 mod tags;
 mod write;
 
-pub(crate) use cell::{ContextCell, Current};
+pub(crate) use cell::{ContextCell, Current, TokenContext};
 pub(crate) use counted::{Counted, WeakCounted};
 pub use map::{Bindings, Hamt, HamtIter};

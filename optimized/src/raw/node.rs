@@ -542,7 +542,10 @@ impl<V, S: Sharing> Node<V, S> {
     #[inline]
     pub(super) unsafe fn find_change(self, key: VarId) -> Option<usize> {
         // SAFETY: the contract.
-        unsafe { self.patch_columns().find::<Option<Value<V, S>>>((*self.patch()).len as usize, key.serial()) }
+        unsafe {
+            let pairs = self.patch_columns().pairs::<Option<Value<V, S>>>();
+            (0..(*self.patch()).len as usize).find(|&at| (*pairs.add(at)).serial == key.serial())
+        }
     }
 }
 
