@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use contextvars_optimized::{Context, ContextVar, EnterError, ExitError, ResetError, RunError, ThreadState, Watchers};
 
@@ -96,5 +97,26 @@ fn a_long_stack_of_contexts_goes_without_recursion() -> Result<(), EnterError> {
     for _ in 0..if cfg!(miri) { 100 } else { 200_000 } {
         thread.enter(&Context::new())?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_context_goes_though_its_thread_state_went_first() -> Result<(), EnterError> {
+    let (value, variable) = (Arc::new(()), ContextVar::new("v"));
+    let contexts = [Context::new(), Context::new()];
+    let thread = ThreadState::new();
+    for context in &contexts {
+        thread.enter(context)?;
+        drop(thread.set_shared(&variable, Arc::clone(&value)));
+    }
+    let token = thread.set_shared(&variable, Arc::clone(&value));
+    drop(thread);
+    assert!(contexts.iter().all(Context::is_entered));
+    let kept = contexts[1].downgrade();
+    drop(contexts);
+    assert!(kept.upgrade().is_some(), "the token keeps its context");
+    drop(token);
+    assert!(kept.upgrade().is_none());
+    assert_eq!(Arc::strong_count(&value), 1);
     Ok(())
 }

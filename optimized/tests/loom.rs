@@ -249,3 +249,49 @@ fn a_weak_reference_does_not_revive() {
         assert_eq!(dropped.load(Ordering::Relaxed), 1);
     });
 }
+
+#[test]
+fn tokens_that_other_threads_drop_are_accounted_for() {
+    explore(|| {
+        let (dropped, counter) = (Arc::new(AtomicUsize::new(0)), variable(1));
+        let context = Ctx::default();
+        let state = State::default();
+        assert!(state.enter(&context).is_ok());
+        let token = state.set(&counter, Value::counted(1, &dropped));
+        let other = thread::spawn(move || drop(token));
+        // The owner takes and gives back spare references, and leaves, while the other gives one up.
+        drop(state.set(&counter, Value::counted(2, &dropped)));
+        assert!(state.exit(&context).is_ok());
+        drop(context);
+        assert!(other.join().is_ok());
+        assert_eq!(dropped.load(Ordering::Relaxed), 2, "the context goes with the last token");
+    });
+}
+
+#[test]
+fn a_context_that_another_thread_takes_over_has_no_owner() {
+    explore(|| {
+        let (dropped, counter) = (Arc::new(AtomicUsize::new(0)), variable(1));
+        let (state, context) = (State::default(), Ctx::default());
+        let base = state.current_or_base();
+        let other = {
+            let (context, base, counter, dropped) = (context.clone(), base.clone(), counter.clone(), Arc::clone(&dropped));
+            thread::spawn(move || {
+                let state = State::default();
+                assert!(state.enter(&context).is_ok());
+                let token = state.set(&counter, Value::counted(1, &dropped));
+                assert!(state.enter(&base).is_ok());
+                drop(token);
+            })
+        };
+        // The base is current here, too: whoever exits it has what was below.
+        while state.exit(&base).is_err() {
+            thread::yield_now();
+        }
+        drop(state.set(&counter, Value::counted(2, &dropped)));
+        assert!(state.exit(&context).is_ok());
+        assert!(other.join().is_ok());
+        drop((context, base, state));
+        assert_eq!(dropped.load(Ordering::Relaxed), 2);
+    });
+}
