@@ -120,9 +120,9 @@ fn reset(variable: &Object, token: &Object) {
 }
 
 #[inline]
-fn copy(context: &Object) -> Object {
-    // SAFETY: the context is one.
-    Object::owned(unsafe { ffi::PyContext_Copy(context.0) })
+fn copy() -> Object {
+    // SAFETY: the interpreter is attached.
+    Object::owned(unsafe { ffi::PyContext_CopyCurrent() })
 }
 
 #[inline]
@@ -179,7 +179,7 @@ impl contexts::Contender for CPython {
             Operation::FirstSetAfterCopy => {
                 for _ in 0..repeats {
                     let at = self.next();
-                    let task = copy(&self.context);
+                    let task = copy();
                     enter(&task);
                     set(&self.variables[at], &self.values[at]);
                     exit(&task);
@@ -187,7 +187,7 @@ impl contexts::Contender for CPython {
             }
             Operation::CopyDrop => {
                 for _ in 0..repeats {
-                    copy(black_box(&self.context));
+                    black_box(copy());
                 }
             }
             Operation::EnterExit => {
@@ -199,7 +199,7 @@ impl contexts::Contender for CPython {
             Operation::TaskSpawn => {
                 let (variables, values) = (contexts::task_variables(&self.variables), &self.values);
                 for _ in 0..repeats {
-                    let task = copy(&self.context);
+                    let task = copy();
                     enter(&task);
                     let token = set(variables[0], &values[0]);
                     set(variables[1], &values[0]);

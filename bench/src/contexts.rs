@@ -78,7 +78,6 @@ pub fn task_variables<T>(variables: &[T]) -> [&T; 5] {
 /// Ours.
 pub struct Optimized<S: Sharing> {
     thread: ThreadState<u64, S>,
-    context: Context<u64, S>,
     other: Context<u64, S>,
     variables: Vec<ContextVar<u64, S>>,
     values: Vec<S::Value<u64>>,
@@ -98,7 +97,7 @@ impl<S: Sharing> Optimized<S> {
             thread.set_shared(variable, value.clone());
         }
         let other = context.copy();
-        Self { thread, context, other, variables, values, cursor: 0 }
+        Self { thread, other, variables, values, cursor: 0 }
     }
 
     fn next(&mut self) -> usize {

@@ -1,30 +1,20 @@
 //! Walking over the bindings of a map in order, without allocation.
 
-use std::mem::MaybeUninit;
-
 use super::node::{CHANGES, Kind, Node, Value};
 use crate::sharing::Sharing;
 use crate::variable::VarId;
 
-/// Levels of five bits in a place of 32.
-const LEVELS: usize = 7;
-
-/// The slots of a branch that are still to be visited.
-struct Slots<V, S: Sharing> {
-    slots: *const Node<V, S>,
-    next: u32,
-    many: u32,
-}
-
-/// A position in a map.
+/// A position in a map. It needs no stack: the next leaf is found from the root again, as the one at or
+/// after the place where the last one's slots ended.
 // INVARIANT 7: every pointer leads into the map that the cursor was made for, which its holder keeps
 // alive and unchanged.
 pub(super) struct Cursor<V, S: Sharing> {
     leaf: Node<V, S>,
     at: usize,
     len: usize,
-    above: [MaybeUninit<Slots<V, S>>; LEVELS],
-    depth: usize,
+    base: Node<V, S>,
+    /// The first place that no leaf so far could have; beyond all places after the last.
+    next_place: u64,
     patch: Node<V, S>,
     /// The changes that add a binding, in order.
     added: [u8; CHANGES],
@@ -32,35 +22,31 @@ pub(super) struct Cursor<V, S: Sharing> {
     next_added: u8,
 }
 
+/// The first number that is no place.
+const END: u64 = 1 << u32::BITS;
+
 impl<V, S: Sharing> Cursor<V, S> {
     /// A cursor before the first binding.
     ///
     /// # Safety
     ///
     /// The map lives, and is not written, as long as the cursor is used.
+    #[inline]
     pub(super) unsafe fn new(root: Node<V, S>) -> Self {
-        let mut cursor = Self {
-            leaf: Node::EMPTY,
-            at: 0,
-            len: 0,
-            above: [const { MaybeUninit::uninit() }; LEVELS],
-            depth: 0,
-            patch: Node::EMPTY,
-            added: [0; CHANGES],
-            added_len: 0,
-            next_added: 0,
-        };
         // SAFETY: the contract.
         unsafe {
-            let mut base = root;
-            if root.kind() == Kind::Patch {
-                cursor.patch = root;
-                base = (*root.patch()).base;
+            let is_patched = root.kind() == Kind::Patch;
+            let (patch, base) = if is_patched { (root, (*root.patch()).base) } else { (Node::EMPTY, root) };
+            let (leaf, len, next_place) = match base.kind() {
+                Kind::Leaf => (base, base.leaf_len(), END),
+                _ => (Node::EMPTY, 0, if base.is_empty() { END } else { 0 }),
+            };
+            let mut cursor = Self { leaf, at: 0, len, base, next_place, patch, added: [0; CHANGES], added_len: 0, next_added: 0 };
+            if is_patched {
                 cursor.sort_added();
             }
-            cursor.descend(base);
+            cursor
         }
-        cursor
     }
 
     /// # Safety
@@ -86,42 +72,38 @@ impl<V, S: Sharing> Cursor<V, S> {
         }
     }
 
-    unsafe fn descend(&mut self, node: Node<V, S>) {
-        // SAFETY: INVARIANT 7. No path is longer than there are levels.
-        unsafe {
-            match node.kind() {
-                Kind::Leaf => (self.leaf, self.at, self.len) = (node, 0, node.leaf_len()),
-                Kind::Branch => {
-                    self.above[self.depth].write(Slots { slots: node.slots(), next: 0, many: 1 << node.branch_bits() });
-                    self.depth += 1;
-                }
-                Kind::Empty | Kind::Patch => {}
-            }
-        }
-    }
-
     /// Goes to the next leaf of the base; false where there is none.
     unsafe fn next_leaf(&mut self) -> bool {
-        // SAFETY: INVARIANT 7; what is above `depth` is written.
-        unsafe {
-            while self.depth > 0 {
-                let top = self.above[self.depth - 1].assume_init_mut();
-                if top.next == top.many {
-                    self.depth -= 1;
-                    continue;
-                }
-                let child = *top.slots.add(top.next as usize);
-                top.next += 1;
-                while top.next < top.many && *top.slots.add(top.next as usize) == child {
-                    top.next += 1;
-                }
-                self.descend(child);
-                if child.kind() == Kind::Leaf {
+        while self.next_place < END {
+            let place = self.next_place as u32;
+            let (mut node, mut bit) = (self.base, 0);
+            // SAFETY: INVARIANT 7; the base is a branch, or there was no place left.
+            unsafe {
+                loop {
+                    let bits = node.branch_bits();
+                    let slot = place << bit >> (u32::BITS - bits);
+                    bit += bits;
+                    let child = *node.slots().add(slot as usize);
+                    if child.kind() == Kind::Branch {
+                        node = child;
+                        continue;
+                    }
+                    let mut end = slot + 1;
+                    while end < 1 << bits && *node.slots().add(end as usize) == child {
+                        end += 1;
+                    }
+                    // The slots before were passed: what is left of the place begins with this one.
+                    let below = u32::BITS - bit;
+                    self.next_place = (u64::from(place >> below) + u64::from(end - slot)) << below;
+                    if child.is_empty() {
+                        break;
+                    }
+                    (self.leaf, self.at, self.len) = (child, 0, child.leaf_len());
                     return true;
                 }
             }
-            false
         }
+        false
     }
 
     /// The next binding.

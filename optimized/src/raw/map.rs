@@ -165,6 +165,11 @@ impl<V, S: Sharing> Hamt<V, S> {
 
     /// As [`Self::without`]; other values that go are put into `gone`, so that no user code runs.
     pub(crate) fn without_into(&mut self, key: VarId, gone: &mut Gone<V, S>) -> Option<S::Value<V>> {
+        // SAFETY: INVARIANT 4.
+        if unsafe { self.root.kind() == Kind::Leaf && self.root.is_unique() } {
+            // A leaf is searched before it is written.
+            return unsafe { write::without(&mut self.root, 0, key) };
+        }
         // A miss must not copy.
         let value = self.find(key)?.clone();
         // The value that is handed out is counted twice until the map has let go of its own.
@@ -346,6 +351,7 @@ impl<V, S: Sharing> Hamt<V, S> {
     /// # Errors
     ///
     /// The first error of `equal`.
+    #[inline]
     pub fn try_eq_by<E>(&self, other: &Self, equal: impl FnMut(&S::Value<V>, &S::Value<V>) -> Result<bool, E>) -> Result<bool, E> {
         if self.ptr_eq(other) {
             return Ok(true);
@@ -419,6 +425,7 @@ impl<V, S: Sharing> Drop for Hamt<V, S> {
 
 /// Identical values are equal without being asked (EQ-4).
 impl<V: PartialEq, S: Sharing> PartialEq for Hamt<V, S> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         let Ok(equal) = self.try_eq_by(other, |left, right| Ok::<_, std::convert::Infallible>(**left == **right));
         equal

@@ -10,9 +10,12 @@ use std::ptr::NonNull;
 /// Blocks are of multiples of this size, and aligned to it.
 const STEP: usize = 8;
 /// Larger blocks go to the allocator.
-const LARGEST: usize = 256;
-/// How many blocks of a size a thread keeps, which bounds what it keeps at all to some 135 KiB.
-const KEPT: usize = 32;
+const LARGEST: usize = 704;
+/// How many blocks of a size a thread keeps: contexts, tokens and patches are small, leaves may be
+/// larger. It bounds what a thread keeps at all to some 350 KiB.
+const fn most_kept(size: usize) -> usize {
+    if size <= 256 { 32 } else { 8 }
+}
 /// Sanitizers and Miri are to see every block come and go.
 const REUSES: bool = !cfg!(any(miri, debug_assertions));
 
@@ -79,7 +82,7 @@ pub(super) unsafe fn release(block: NonNull<u8>, size: usize) {
     if REUSES && size <= LARGEST {
         let kept = POOL.try_with(|pool| {
             let class = &pool.classes[size.div_ceil(STEP)];
-            if class.kept.get() == KEPT {
+            if class.kept.get() == most_kept(size) {
                 return false;
             }
             let free = block.cast::<Free>();

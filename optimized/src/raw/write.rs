@@ -8,11 +8,24 @@ use crate::variable::VarId;
 
 type Entries<V, S> = Vec<Entry<Value<V, S>>>;
 
-/// Room for so many entries in a leaf. What is small fits exactly: a leaf that grows is copied, and
-/// that costs less than the memory would. Only a leaf of equal places, which cannot be divided, has
-/// room to grow.
+/// Room for so many entries in a leaf that is copied: it fits exactly. Only a leaf of equal places,
+/// which cannot be divided, has room to grow.
 fn leaf_room(len: usize) -> usize {
     if len <= FULL { len } else { len + len / 4 }
+}
+
+/// Room for so many entries in a leaf that nobody else sees, and that is written once more: some entries
+/// later it would be copied again.
+fn growing_room(len: usize) -> usize {
+    if len <= FULL { len.next_multiple_of(STRIDE) } else { leaf_room(len) }
+}
+
+/// By so many entries a leaf grows: three are unused at most, which keeps an entry below 24 bytes.
+const STRIDE: usize = 4;
+
+/// Whether a leaf keeps its room though it has only so many entries.
+fn keeps_room(room: usize, len: usize) -> bool {
+    room < 2 * len + 2 * STRIDE
 }
 
 /// Copies a leaf's entries into another, counted once more unless they move.
@@ -268,7 +281,7 @@ unsafe fn insert_into_leaf<V, S: Sharing>(slot: &mut Node<V, S>, key: VarId, val
             leaf.set_leaf_len(len + 1);
             return;
         }
-        let grown = Node::new_leaf(leaf_room(len + 1));
+        let grown = Node::new_leaf(if unique { growing_room(len + 1) } else { leaf_room(len + 1) });
         let to = grown.leaf_columns();
         take_over(to, 0, leaf, 0, at, unique);
         take_over(to, at + 1, leaf, at, len - at, unique);
@@ -442,8 +455,7 @@ unsafe fn remove_from_leaf<V, S: Sharing>(slot: &mut Node<V, S>, key: VarId) -> 
         let unique = leaf.is_unique();
         let value = &raw const (*columns.pairs::<Value<V, S>>().add(at)).value;
         let value = if unique { value.read() } else { (*value).clone() };
-        // A leaf is not left with more room than it uses.
-        if unique && len > 1 && leaf.leaf_room() < 2 * len {
+        if unique && len > 1 && keeps_room(leaf.leaf_room(), len - 1) {
             columns.copy::<Value<V, S>>(at, columns, at + 1, len - at - 1);
             leaf.set_leaf_len(len - 1);
             return Some(value);
