@@ -171,7 +171,7 @@ pub(crate) struct Current<V, S: Sharing> {
 }
 
 /// How many variables a thread state remembers; consecutive ones do not get into each other's way.
-const FOUND: usize = 64;
+const FOUND: usize = 256;
 
 struct Found<V, S: Sharing> {
     serial: u64,

@@ -137,9 +137,7 @@ impl Columns {
         while from < len {
             // SAFETY: the room for tags is a multiple of the width.
             let mut found = tags::positions(unsafe { &*self.tags().add(from).cast() }, serial as u8);
-            if len - from < tags::WIDTH {
-                found &= (1 << (len - from)) - 1;
-            }
+            found &= (1 << (len - from).min(tags::WIDTH)) - 1;
             while found != 0 {
                 let at = from + found.trailing_zeros() as usize;
                 // SAFETY: the position is below `len`.
@@ -506,11 +504,21 @@ impl<V, S: Sharing> Node<V, S> {
                 place <<= bits;
                 node = *node.slots().add(slot as usize);
             }
-            if node.is_empty() {
-                return None;
-            }
-            let columns = node.leaf_columns();
-            let at = columns.find::<Value<V, S>>(node.leaf_len(), key.serial())?;
+            if node.is_empty() { None } else { node.find_in_leaf(key) }
+        }
+    }
+
+    /// The value of a variable in a leaf.
+    ///
+    /// # Safety
+    ///
+    /// The leaf lives; the answer lives as long.
+    #[inline]
+    unsafe fn find_in_leaf<'a>(self, key: VarId) -> Option<&'a Value<V, S>> {
+        // SAFETY: the contract.
+        unsafe {
+            let columns = self.leaf_columns();
+            let at = columns.find::<Value<V, S>>(self.leaf_len(), key.serial())?;
             Some(&(*columns.pairs::<Value<V, S>>().add(at)).value)
         }
     }
@@ -524,6 +532,10 @@ impl<V, S: Sharing> Node<V, S> {
     pub(super) unsafe fn find<'a>(self, key: VarId) -> Option<&'a Value<V, S>> {
         // SAFETY: the contract.
         unsafe {
+            // Small maps first: most are.
+            if self.kind() == Kind::Leaf {
+                return self.find_in_leaf(key);
+            }
             if self.kind() != Kind::Patch {
                 return self.find_below(key);
             }
