@@ -164,3 +164,22 @@ fn contexts_are_read_while_their_thread_writes() {
         });
     });
 }
+
+#[test]
+fn what_another_thread_state_wrote_meanwhile_is_not_remembered() -> Outcome {
+    let (thread, other) = (ThreadState::<u32>::new(), ThreadState::new());
+    let (variable, contexts) = (ContextVar::new("v"), [Context::new(), Context::new()]);
+    for context in &contexts {
+        thread.run(context, || drop(thread.set(&variable, 1)))?;
+    }
+    for round in 2..200 {
+        // In turn, so that both are remembered; the second is written elsewhere in between.
+        thread.enter(&contexts[0])?;
+        assert_eq!(thread.with(&variable, |number| *number), Ok(1));
+        thread.run(&contexts[1], || assert_eq!(thread.with(&variable, |number| *number), Ok(round - 1)))?;
+        other.run(&contexts[1], || drop(other.set(&variable, round)))?;
+        assert_eq!(thread.with(&variable, |number| *number), Ok(1));
+        thread.exit(&contexts[0])?;
+    }
+    Ok(())
+}

@@ -3,6 +3,7 @@
 use std::cell::{Cell, UnsafeCell};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::map::{Gone, Hamt};
 use crate::context::Context;
@@ -20,7 +21,10 @@ pub(crate) struct ContextCell<V, S: Sharing> {
     vars_access: S::Access,
     // INVARIANT 9: touched only by the thread state that claimed the context, or by who drops it; of a
     // context that was made as a base, which several thread states can leave, under the lock.
-    previous: UnsafeCell<Previous<V, S>>,
+    previous: UnsafeCell<Option<Context<V, S>>>,
+    /// The stamp of what the thread state that made it current last remembers of it. Touched as
+    /// `previous`.
+    stamp: Cell<u64>,
     previous_access: S::Access,
     /// The thread that accounts for `spare`; zero where nobody does.
     owner: S::Word,
@@ -35,12 +39,6 @@ pub(crate) struct ContextCell<V, S: Sharing> {
 /// How many references to a context are counted ahead when it is entered. More tokens of one entering
 /// than this are counted one by one.
 const SPARE: u64 = 1 << 16;
-
-/// What was current before a context was entered.
-struct Previous<V, S: Sharing> {
-    context: Option<Context<V, S>>,
-    stamp: u64,
-}
 
 // SAFETY: INVARIANTS 8, 9 and 13; locks and claims are atomic.
 unsafe impl<V: Send + Sync> Sync for ContextCell<V, Shared> {}
@@ -60,7 +58,8 @@ impl<V, S: Sharing> ContextCell<V, S> {
             lock: S::Word::new(0),
             vars: UnsafeCell::new(vars),
             vars_access: S::Access::new(),
-            previous: UnsafeCell::new(Previous { context: None, stamp: 0 }),
+            previous: UnsafeCell::new(None),
+            stamp: Cell::new(0),
             previous_access: S::Access::new(),
             owner: S::Word::new(0),
             spare: Cell::new(0),
@@ -119,7 +118,7 @@ impl<V, S: Sharing> ContextCell<V, S> {
     pub(crate) fn previous_mut(&mut self) -> &mut Option<Context<V, S>> {
         self.vars_access.write();
         self.previous_access.write();
-        &mut self.previous.get_mut().context
+        self.previous.get_mut()
     }
 }
 
@@ -157,21 +156,46 @@ pub(crate) struct Current<V, S: Sharing> {
     // INVARIANT 11: leads to the loans of the running calls of `with`, innermost first. Calls nest, so
     // that each takes its own loan off when it ends, and all of the list lives.
     loans: Cell<*const Loan<V, S>>,
-    /// Which entering the current context is in: no two of them have the same stamp, and what was
-    /// current before gets its own back. Zero where there is no context, or one that was made as a
-    /// base, which others may write.
+    /// The stamp of the current context, which it keeps until another thread state has it current: what
+    /// is remembered of it is right again when it is. Zero where there is no context, or one that was
+    /// made as a base, which others may write.
     stamp: Cell<u64>,
+    /// The last stamp that was given, and the first after those that may be: no two thread states have
+    /// the same.
+    last_stamp: Cell<u64>,
+    end_of_stamps: Cell<u64>,
     /// The number of the thread, which a thread state never leaves.
     thread: u64,
-    last_stamp: Cell<u64>,
-    /// What was found or bound last, by the serial of the variable.
+    /// What was found or bound last, by the serial of the variable and the stamp.
     // INVARIANT 12: a value whose stamp is the current one is bound to that variable in the current
     // context, whose map counts it: every write goes through here.
     found: UnsafeCell<[Found<V, S>; FOUND]>,
 }
 
-/// How many variables a thread state remembers; consecutive ones do not get into each other's way.
+/// How many values a thread state remembers; consecutive variables of one context do not get into each
+/// other's way.
 const FOUND: usize = 256;
+
+/// So many stamps are taken at once. What had one of those before is not remembered any more.
+const STAMPS: u64 = 1 << 20;
+
+/// The first of some stamps that nobody else has; none is zero.
+fn new_stamps() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(STAMPS);
+    LAST.fetch_add(STAMPS, Ordering::Relaxed)
+}
+
+/// Where a value is remembered.
+#[inline]
+fn found_at(key: VarId, stamp: u64) -> usize {
+    // Contexts that are current in turn have consecutive stamps, and mostly the same variables: they
+    // shall not get into each other's way either.
+    key.serial().wrapping_add(stamp.wrapping_mul(SPREAD)) as usize % FOUND
+}
+
+/// An odd number, so that no two of `FOUND` consecutive stamps have one place, and so that a few
+/// variables of one stamp come before those of the next.
+const SPREAD: u64 = 37;
 
 struct Found<V, S: Sharing> {
     serial: u64,
@@ -220,12 +244,14 @@ impl<V, S: Sharing> Drop for Lent<'_, V, S> {
 
 impl<V, S: Sharing> Current<V, S> {
     pub(crate) fn new() -> Self {
+        let stamps = new_stamps();
         Self {
             context: UnsafeCell::new(None),
             loans: Cell::new(std::ptr::null()),
             stamp: Cell::new(0),
+            last_stamp: Cell::new(stamps),
+            end_of_stamps: Cell::new(stamps + STAMPS),
             thread: S::thread(),
-            last_stamp: Cell::new(0),
             // No variable has the serial zero.
             found: UnsafeCell::new([const { Found { serial: 0, stamp: 0, value: MaybeUninit::uninit() } }; FOUND]),
         }
@@ -255,13 +281,10 @@ impl<V, S: Sharing> Current<V, S> {
         context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10; what was not claimed has nothing before it that could go.
         unsafe {
-            let before = &mut *context.cell.previous.get();
-            debug_assert!(before.context.is_none(), "what is not entered has nothing before it");
-            std::ptr::write(&raw mut before.context, (*self.context.get()).replace(Context { cell: claimed }));
-            before.stamp = self.stamp.get();
+            debug_assert!((*context.cell.previous.get()).is_none(), "what is not entered has nothing before it");
+            context.cell.previous.get().write((*self.context.get()).replace(Context { cell: claimed }));
         }
-        self.last_stamp.set(self.last_stamp.get() + 1);
-        self.stamp.set(if is_base { 0 } else { self.last_stamp.get() });
+        self.restamp(context);
         Some(())
     }
 
@@ -281,14 +304,45 @@ impl<V, S: Sharing> Current<V, S> {
         context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10.
         let left = unsafe {
-            let before = &mut *context.cell.previous.get();
-            self.stamp.set(before.stamp);
-            std::mem::replace(&mut *self.context.get(), before.context.take())
+            let before = (*context.cell.previous.get()).take();
+            match &before {
+                Some(before) => self.restamp(before),
+                None => self.stamp.set(0),
+            }
+            std::mem::replace(&mut *self.context.get(), before)
         }?;
         // The caller has a reference, so that nothing goes here.
         let spare = left.cell.give_up_spare(self.thread);
         left.cell.disclaim(spare);
         Some(())
+    }
+
+    /// Sets the stamp to that of a context which is current from now on.
+    #[inline]
+    fn restamp(&self, context: &Context<V, S>) {
+        if context.cell.is_marked() {
+            self.stamp.set(0);
+            return;
+        }
+        let given = self.end_of_stamps.get() - STAMPS..=self.last_stamp.get();
+        context.cell.previous_access.write();
+        if !given.contains(&context.cell.stamp.get()) {
+            // Another thread state had it current since, or nobody yet.
+            context.cell.stamp.set(self.new_stamp());
+        }
+        self.stamp.set(context.cell.stamp.get());
+    }
+
+    #[inline]
+    fn new_stamp(&self) -> u64 {
+        let stamp = self.last_stamp.get() + 1;
+        if stamp == self.end_of_stamps.get() {
+            self.last_stamp.set(new_stamps());
+            self.end_of_stamps.set(self.last_stamp.get() + STAMPS);
+            return self.last_stamp.get();
+        }
+        self.last_stamp.set(stamp);
+        stamp
     }
 
     /// Gives back the spare references to the current context and to those below it.
@@ -300,7 +354,7 @@ impl<V, S: Sharing> Current<V, S> {
             while let Some(context) = next.filter(|context| context.cell.is_owned(self.thread)) {
                 context.cell.give_back(context.cell.give_up_spare(self.thread));
                 context.cell.previous_access.read();
-                next = (*context.cell.previous.get()).context.as_ref();
+                next = (*context.cell.previous.get()).as_ref();
             }
         }
     }
@@ -320,6 +374,7 @@ impl<V, S: Sharing> Current<V, S> {
         // SAFETY: INVARIANTS 8 and 10: nobody else writes what is not marked.
         let settled = unsafe { &*self.context.get() }.as_ref().filter(|context| !context.cell.is_marked()).and_then(|context| {
             context.cell.vars_access.read();
+            // SAFETY: as above.
             let vars = unsafe { &*context.cell.vars.get() };
             (!vars.is_unsettled()).then(|| vars.clone())
         });
@@ -372,8 +427,9 @@ impl<V, S: Sharing> Current<V, S> {
     unsafe fn remembered<'a>(&self, key: VarId) -> Option<&'a S::Value<V>> {
         // SAFETY: nobody else has a reference to what is remembered; a stamp comes with a value.
         unsafe {
-            let found = &(*self.found.get())[key.serial() as usize % FOUND];
-            if found.serial == key.serial() && found.stamp == self.stamp.get() {
+            let stamp = self.stamp.get();
+            let found = &(*self.found.get())[found_at(key, stamp)];
+            if found.serial == key.serial() && found.stamp == stamp {
                 return Some(&*found.value.as_ptr());
             }
         }
@@ -387,7 +443,7 @@ impl<V, S: Sharing> Current<V, S> {
         if stamp != 0 {
             // SAFETY: as above; the copy is not counted, and never dropped.
             unsafe {
-                let found = &mut (*self.found.get())[key.serial() as usize % FOUND];
+                let found = &mut (*self.found.get())[found_at(key, stamp)];
                 (found.serial, found.stamp) = (key.serial(), stamp);
                 std::ptr::copy_nonoverlapping(value, found.value.as_mut_ptr(), 1);
             }
@@ -398,8 +454,8 @@ impl<V, S: Sharing> Current<V, S> {
     #[inline]
     fn forget(&self, key: VarId) {
         // SAFETY: as above.
-        let found = unsafe { &mut (*self.found.get())[key.serial() as usize % FOUND] };
-        if found.serial == key.serial() {
+        let found = unsafe { &mut (*self.found.get())[found_at(key, self.stamp.get())] };
+        if found.serial == key.serial() && found.stamp == self.stamp.get() {
             found.serial = 0;
         }
     }
@@ -431,7 +487,7 @@ impl<V, S: Sharing> Current<V, S> {
             match self.remembered(key) {
                 Some(value) => &raw const **value,
                 None => match self.look_up(key) {
-                    Looked::Uncounted(value) => &raw const **(&*value),
+                    Looked::Uncounted(value) => std::ptr::from_ref::<V>(&*value),
                     Looked::Counted(value) => return function(Some(&value)),
                     Looked::Nothing => return function(None),
                 },

@@ -167,7 +167,7 @@ impl<V, S: Sharing> Hamt<V, S> {
     pub(crate) fn without_into(&mut self, key: VarId, gone: &mut Gone<V, S>) -> Option<S::Value<V>> {
         // SAFETY: INVARIANT 4.
         if unsafe { self.root.kind() == Kind::Leaf && self.root.is_unique() } {
-            // A leaf is searched before it is written.
+            // SAFETY: as above; a leaf is searched before it is written.
             return unsafe { write::without(&mut self.root, 0, key) };
         }
         // A miss must not copy.
