@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 
 use super::iter::Cursor;
 use super::node::{CHANGES, Kind, Node, Value};
-use super::{equal, write};
+use super::{equal, in_place, write};
 use crate::sharing::{Shared, Sharing};
 use crate::variable::VarId;
 
@@ -108,7 +108,10 @@ impl<V, S: Sharing> Hamt<V, S> {
         unsafe {
             match self.root.kind() {
                 Kind::Empty => write::assoc(&mut self.root, 0, key, value),
-                Kind::Leaf | Kind::Branch if self.root.is_unique() => write::assoc(&mut self.root, 0, key, value),
+                Kind::Leaf | Kind::Branch if self.root.is_unique() => match in_place::bind(self.root, key, value) {
+                    Ok(old) => old,
+                    Err(value) => write::assoc(&mut self.root, 0, key, value),
+                },
                 Kind::Leaf | Kind::Branch => self.begin_patch(key, value),
                 Kind::Patch => self.assoc_in_patch(key, value, gone),
             }
@@ -165,10 +168,11 @@ impl<V, S: Sharing> Hamt<V, S> {
 
     /// As [`Self::without`]; other values that go are put into `gone`, so that no user code runs.
     pub(crate) fn without_into(&mut self, key: VarId, gone: &mut Gone<V, S>) -> Option<S::Value<V>> {
-        // SAFETY: INVARIANT 4.
-        if unsafe { self.root.kind() == Kind::Leaf && self.root.is_unique() } {
-            // SAFETY: as above; a leaf is searched before it is written.
-            return unsafe { write::without(&mut self.root, 0, key) };
+        if matches!(self.root.kind(), Kind::Leaf | Kind::Branch) {
+            // SAFETY: INVARIANT 4.
+            if let Some(value) = unsafe { in_place::unbind(self.root, key) } {
+                return value;
+            }
         }
         // A miss must not copy.
         let value = self.find(key)?.clone();

@@ -5,8 +5,8 @@
 //!                    └ ContextCell: lock │ vars │ previous │ owner │ spare          ┘   8, 9, 13
 //!                                            │ one count                                4
 //!                                            ▼
-//!  patch   ┌ count │ len, in_base, removed, moved │ base │ tags │ serial+value … │ places ┐
-//!          └──────────────────────────────────────── │ ──────────────────────────────────┘  6
+//!  patch   ┌ count │ len, in_base, removed, moved │ base │ serial+value … │ place … ┐
+//!          └──────────────────────────────────────── │ ─────────────────────────────┘       6
 //!                                  ┌── one count ────┘
 //!                                  ▼
 //!  branch  ┌ count │ total, bits │ slot 0 │ slot 1 │ slot 2 │ slot 3 ┐                      5
@@ -20,9 +20,9 @@
 //! 1. A strong reference has a strong count of its block, or the block is immortal: its value lives.
 //! 2. A weak reference has a weak count, and all strong ones together have one: the block lives.
 //! 3. A node that is counted lives, and with it what it leads to. Of a leaf (or patch) the first `len`
-//!    pairs, tags and places are written, in the order of places, equal places in the order of
-//!    insertion; the tag is the lowest byte of the serial, and the tags that are left are zero or old.
-//!    A leaf has more than 32 entries only if all have one place.
+//!    pairs and places are written, of a leaf in the order of places, equal places in the order of
+//!    insertion. A leaf has a tag for each, the lowest byte of the serial; the tags that are left are
+//!    zero or old. A leaf has more than 32 entries only if all have one place.
 //! 4. A map holds one count of its root.
 //! 5. Slots of a branch that lead to one child are an aligned run of a power of two, and hold one count
 //!    together; what stands below agrees with the slot in the bits that were decided.
@@ -47,6 +47,7 @@
 mod cell;
 mod counted;
 mod equal;
+mod in_place;
 mod iter;
 mod map;
 mod node;

@@ -94,22 +94,24 @@ const LEAF: usize = 1;
 const BRANCH: usize = 2;
 const PATCH: usize = 3;
 
+/// Bytes for so many tags. They are compared sixteen at a time, the last of them together with what
+/// stands in the first pair.
 const fn tag_room(room: usize) -> usize {
-    room.next_multiple_of(tags::WIDTH)
+    room.next_multiple_of(8)
 }
 
-/// Where tags, pairs and places stand, each `room` many, after a head.
+/// Where tags, pairs and places stand, each `room` many, after a head. A patch has no tags.
 #[derive(Clone, Copy)]
 pub(super) struct Columns {
     start: *mut u8,
+    tag_room: usize,
     room: usize,
 }
 
-impl Columns {
-    const fn size(head: usize, room: usize) -> usize {
-        head + tag_room(room) + room * (size_of::<Pair<usize>>() + size_of::<u32>())
-    }
+/// What pair and place of an entry take.
+const ENTRY: usize = size_of::<Pair<usize>>() + size_of::<u32>();
 
+impl Columns {
     #[inline]
     pub(super) fn tags(self) -> *mut u8 {
         self.start
@@ -118,24 +120,26 @@ impl Columns {
     #[inline]
     pub(super) fn pairs<T>(self) -> *mut Pair<T> {
         const { assert!(size_of::<Pair<T>>() == 16 && align_of::<Pair<T>>() == 8, "a value is a pointer") };
-        self.start.wrapping_add(tag_room(self.room)).cast()
+        self.start.wrapping_add(self.tag_room).cast()
     }
 
     #[inline]
     pub(super) fn places(self) -> *mut u32 {
-        self.start.wrapping_add(tag_room(self.room) + self.room * size_of::<Pair<usize>>()).cast()
+        self.start.wrapping_add(self.tag_room + self.room * size_of::<Pair<usize>>()).cast()
     }
 
     /// The position of a serial among the first `len`.
     ///
     /// # Safety
     ///
-    /// So many tags and pairs are written, and the rest of the tags is initialized.
+    /// The columns have tags; so many tags and pairs are written, and the rest of the tags is
+    /// initialized.
     #[inline]
     pub(super) unsafe fn find<T>(self, len: usize, serial: u64) -> Option<usize> {
         let mut from = 0;
         while from < len {
-            // SAFETY: the room for tags is a multiple of the width.
+            // SAFETY: of the width, half is within the room for tags, and the rest too or in the serial of
+            // the first pair, which is written.
             let mut found = tags::positions(unsafe { &*self.tags().add(from).cast() }, serial as u8);
             found &= (1 << (len - from).min(tags::WIDTH)) - 1;
             while found != 0 {
@@ -160,7 +164,9 @@ impl Columns {
     pub(super) unsafe fn write<T>(self, at: usize, key: VarId, value: T) {
         // SAFETY: the contract.
         unsafe {
-            self.tags().add(at).write(key.serial() as u8);
+            if self.tag_room > 0 {
+                self.tags().add(at).write(key.serial() as u8);
+            }
             self.pairs::<T>().add(at).write(Pair { serial: key.serial(), value });
             self.places().add(at).write(key.place());
         }
@@ -170,12 +176,15 @@ impl Columns {
     ///
     /// # Safety
     ///
-    /// `many` entries from `from` are written there, and there is room for as many from `to` here.
+    /// `many` entries from `from` are written there, and there is room for as many from `to` here; both
+    /// have tags, or neither.
     #[inline]
     pub(super) unsafe fn copy<T>(self, to: usize, other: Self, from: usize, many: usize) {
         // SAFETY: the contract; within one node the columns are moved, so that they may overlap.
         unsafe {
-            std::ptr::copy(other.tags().add(from), self.tags().add(to), many);
+            if self.tag_room > 0 {
+                std::ptr::copy(other.tags().add(from), self.tags().add(to), many);
+            }
             std::ptr::copy(other.pairs::<T>().add(from), self.pairs::<T>().add(to), many);
             std::ptr::copy(other.places().add(from), self.places().add(to), many);
         }
@@ -270,7 +279,10 @@ impl<V, S: Sharing> Node<V, S> {
     #[inline]
     pub(super) unsafe fn leaf_columns(self) -> Columns {
         // SAFETY: the contract; the columns follow the head.
-        unsafe { Columns { start: self.leaf().add(1).cast(), room: self.leaf_room() } }
+        unsafe {
+            let room = self.leaf_room();
+            Columns { start: self.leaf().add(1).cast(), tag_room: tag_room(room), room }
+        }
     }
 
     /// # Safety
@@ -279,7 +291,7 @@ impl<V, S: Sharing> Node<V, S> {
     #[inline]
     pub(super) unsafe fn patch_columns(self) -> Columns {
         // SAFETY: the contract; the columns follow the head.
-        unsafe { Columns { start: self.patch().add(1).cast(), room: self.patch_room() } }
+        unsafe { Columns { start: self.patch().add(1).cast(), tag_room: 0, room: self.patch_room() } }
     }
 
     /// # Safety
@@ -325,9 +337,19 @@ impl<V, S: Sharing> Node<V, S> {
         unsafe { self.branch().add(1).cast() }
     }
 
+    /// How many bytes a leaf takes.
+    pub(super) const fn leaf_size(room: usize) -> usize {
+        size_of::<LeafHead<S>>() + tag_room(room) + room * ENTRY
+    }
+
+    /// How many bytes a patch takes.
+    const fn patch_size(room: usize) -> usize {
+        size_of::<PatchHead<V, S>>() + room * ENTRY
+    }
+
     /// A leaf without entries, with room for some.
     pub(super) fn new_leaf(room: usize) -> Self {
-        let block = pool::allocate(Columns::size(size_of::<LeafHead<S>>(), room));
+        let block = pool::allocate(Self::leaf_size(room));
         let node = Self::tagged(block, LEAF);
         // SAFETY: the block is new and large enough.
         unsafe {
@@ -353,13 +375,12 @@ impl<V, S: Sharing> Node<V, S> {
 
     /// A patch without changes over a base whose count it takes over.
     pub(super) fn new_patch(base: Self, room: usize) -> Self {
-        let block = pool::allocate(Columns::size(size_of::<PatchHead<V, S>>(), room));
+        let block = pool::allocate(Self::patch_size(room));
         let node = Self::tagged(block, PATCH);
         // SAFETY: the block is new and large enough.
         unsafe {
             let count = S::Word::new(1);
             node.patch().write(PatchHead { count, len: 0, room: room as u8, in_base: 0, removed: 0, moved: 0, base });
-            std::ptr::write_bytes(node.patch_columns().tags(), 0, tag_room(room));
         }
         node
     }
@@ -458,9 +479,9 @@ impl<V, S: Sharing> Node<V, S> {
         unsafe {
             let size = match self.kind() {
                 Kind::Empty => return,
-                Kind::Leaf => Columns::size(size_of::<LeafHead<S>>(), self.leaf_room()),
+                Kind::Leaf => Self::leaf_size(self.leaf_room()),
                 Kind::Branch => size_of::<BranchHead<S>>() + (size_of::<Self>() << self.branch_bits()),
-                Kind::Patch => Columns::size(size_of::<PatchHead<V, S>>(), (*self.patch()).room as usize),
+                Kind::Patch => Self::patch_size(self.patch_room()),
             };
             pool::release(NonNull::new_unchecked(self.block()), size);
         }

@@ -1,6 +1,6 @@
 //! Sixteen tags compared at once.
 
-/// How many tags are compared at once; the room for tags is a multiple of this.
+/// How many tags are compared at once.
 pub(super) const WIDTH: usize = 16;
 
 /// The positions at which a tag stands, as the bits of a mask.

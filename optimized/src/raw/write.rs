@@ -15,17 +15,21 @@ fn leaf_room(len: usize) -> usize {
 }
 
 /// Room for so many entries in a leaf that nobody else sees, and that is written once more: some entries
-/// later it would be copied again.
-fn growing_room(len: usize) -> usize {
-    if len <= FULL { len.next_multiple_of(STRIDE) } else { leaf_room(len) }
+/// later it would be copied again. From eight entries on, an entry takes 24 bytes at most.
+fn growing_room<V, S: Sharing>(len: usize) -> usize {
+    if len < 8 {
+        return len.next_multiple_of(4);
+    }
+    let mut room = leaf_room(len);
+    while room < FULL && Node::<V, S>::leaf_size(room + 1) <= 24 * len {
+        room += 1;
+    }
+    room
 }
 
-/// By so many entries a leaf grows: three are unused at most, which keeps an entry below 24 bytes.
-const STRIDE: usize = 4;
-
 /// Whether a leaf keeps its room though it has only so many entries.
-fn keeps_room(room: usize, len: usize) -> bool {
-    room < 2 * len + 2 * STRIDE
+pub(super) fn keeps_room(room: usize, len: usize) -> bool {
+    len > 0 && room < 2 * len + 8
 }
 
 /// Copies a leaf's entries into another, counted once more unless they move.
@@ -257,6 +261,56 @@ fn insert_sorted<T>(entries: &mut Vec<Entry<T>>, new: Entry<T>) {
     entries.insert(at, new);
 }
 
+/// Where a new variable stands in a leaf: after those of its place and those before it.
+///
+/// # Safety
+///
+/// The leaf lives.
+#[inline]
+unsafe fn position_of<V, S: Sharing>(leaf: Node<V, S>, key: VarId) -> usize {
+    // SAFETY: the contract.
+    let places = unsafe { std::slice::from_raw_parts(leaf.leaf_columns().places(), leaf.leaf_len()) };
+    if places.len() <= FULL {
+        // Without a branch: how many are not after the new one.
+        places.iter().map(|&place| usize::from(place <= key.place())).sum()
+    } else {
+        places.partition_point(|&place| place <= key.place())
+    }
+}
+
+/// Inserts into a leaf that does not have the variable, and has room.
+///
+/// # Safety
+///
+/// The leaf is the caller's own.
+#[inline]
+pub(super) unsafe fn insert_in_place<V, S: Sharing>(leaf: Node<V, S>, key: VarId, value: Value<V, S>) {
+    // SAFETY: the contract.
+    unsafe {
+        let (len, columns, at) = (leaf.leaf_len(), leaf.leaf_columns(), position_of(leaf, key));
+        columns.copy::<Value<V, S>>(at + 1, columns, at, len - at);
+        columns.write(at, key, value);
+        leaf.set_leaf_len(len + 1);
+    }
+}
+
+/// Takes an entry out of a leaf that has others, and keeps its room.
+///
+/// # Safety
+///
+/// The leaf is the caller's own, and an entry stands there.
+#[inline]
+pub(super) unsafe fn remove_in_place<V, S: Sharing>(leaf: Node<V, S>, at: usize) -> Value<V, S> {
+    // SAFETY: the contract.
+    unsafe {
+        let (len, columns) = (leaf.leaf_len(), leaf.leaf_columns());
+        let value = (&raw const (*columns.pairs::<Value<V, S>>().add(at)).value).read();
+        columns.copy::<Value<V, S>>(at, columns, at + 1, len - at - 1);
+        leaf.set_leaf_len(len - 1);
+        value
+    }
+}
+
 /// Inserts into a leaf that does not have the variable, and has or makes room.
 ///
 /// # Safety
@@ -266,22 +320,14 @@ unsafe fn insert_into_leaf<V, S: Sharing>(slot: &mut Node<V, S>, key: VarId, val
     // SAFETY: the contract.
     unsafe {
         let leaf = *slot;
-        let (len, columns) = (leaf.leaf_len(), leaf.leaf_columns());
-        let places = std::slice::from_raw_parts(columns.places(), len);
-        let at = if len <= FULL {
-            // Without a branch: how many are not after the new one.
-            places.iter().map(|&place| usize::from(place <= key.place())).sum()
-        } else {
-            places.partition_point(|&place| place <= key.place())
-        };
+        let len = leaf.leaf_len();
         let unique = leaf.is_unique();
         if unique && len < leaf.leaf_room() {
-            columns.copy::<Value<V, S>>(at + 1, columns, at, len - at);
-            columns.write(at, key, value);
-            leaf.set_leaf_len(len + 1);
+            insert_in_place(leaf, key, value);
             return;
         }
-        let grown = Node::new_leaf(if unique { growing_room(len + 1) } else { leaf_room(len + 1) });
+        let at = position_of(leaf, key);
+        let grown = Node::new_leaf(if unique { growing_room::<V, S>(len + 1) } else { leaf_room(len + 1) });
         let to = grown.leaf_columns();
         take_over(to, 0, leaf, 0, at, unique);
         take_over(to, at + 1, leaf, at, len - at, unique);
@@ -453,13 +499,11 @@ unsafe fn remove_from_leaf<V, S: Sharing>(slot: &mut Node<V, S>, key: VarId) -> 
         let (len, columns) = (leaf.leaf_len(), leaf.leaf_columns());
         let at = columns.find::<Value<V, S>>(len, key.serial())?;
         let unique = leaf.is_unique();
+        if unique && keeps_room(leaf.leaf_room(), len - 1) {
+            return Some(remove_in_place(leaf, at));
+        }
         let value = &raw const (*columns.pairs::<Value<V, S>>().add(at)).value;
         let value = if unique { value.read() } else { (*value).clone() };
-        if unique && len > 1 && keeps_room(leaf.leaf_room(), len - 1) {
-            columns.copy::<Value<V, S>>(at, columns, at + 1, len - at - 1);
-            leaf.set_leaf_len(len - 1);
-            return Some(value);
-        }
         *slot = if len == 1 { Node::EMPTY } else { Node::new_leaf(leaf_room(len - 1)) };
         if len > 1 {
             let to = slot.leaf_columns();
