@@ -164,10 +164,7 @@ impl<V, S: Sharing> ThreadState<V, S> {
     /// [`ExitError`], in the order of its variants.
     #[inline]
     pub fn exit(&self, context: &Context<V, S>) -> Result<(), ExitError> {
-        if !context.is_entered() {
-            return Err(ExitError::NotEntered);
-        }
-        self.current.exit(context).ok_or(ExitError::NotCurrent)?;
+        self.current.exit(context)?;
         self.tell_switch();
         Ok(())
     }
@@ -176,8 +173,14 @@ impl<V, S: Sharing> ThreadState<V, S> {
     fn tell_switch(&self) {
         self.context_ver.set(self.context_ver.get().wrapping_add(1));
         if !self.watchers.is_empty() {
-            self.watchers.tell(self.current().as_ref());
+            self.tell_watchers();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_watchers(&self) {
+        self.watchers.tell(self.current().as_ref());
     }
 
     /// Calls a function in a context (RUN-1 to RUN-8, `context_run`); a panic leaves after the exit.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::map::{Gone, Hamt};
 use crate::context::Context;
+use crate::error::ExitError;
 use crate::sharing::{Access, Shared, Sharing, Word};
 use crate::variable::VarId;
 
@@ -288,33 +289,65 @@ impl<V, S: Sharing> Current<V, S> {
         Some(())
     }
 
-    /// Makes current what was before the current context, and gives up the claim; none where the
-    /// current context is another one, or not claimed any more.
+    /// Makes current what was before the current context, and gives up the claim.
+    ///
+    /// # Errors
+    ///
+    /// The context is not claimed, or another one is current.
     #[inline]
-    pub(crate) fn exit(&self, context: &Context<V, S>) -> Option<()> {
+    pub(crate) fn exit(&self, context: &Context<V, S>) -> Result<(), ExitError> {
         // SAFETY: INVARIANT 10.
-        if !unsafe { (*self.context.get()).as_ref() }?.ptr_eq(context) {
-            return None;
+        let is_current = unsafe { (*self.context.get()).as_ref() }.is_some_and(|current| current.ptr_eq(context));
+        if !is_current || context.cell.is_marked() {
+            return self.exit_base(context, is_current);
         }
         self.keep();
-        let _unlock = if context.cell.is_marked() { context.cell.lock() } else { None };
+        // INVARIANT 8: current and not made as a base, it is claimed. What was current before has the
+        // stamp that it got from here; a base has none.
+        let before = self.leave(context);
+        self.stamp.set(before);
+        Ok(())
+    }
+
+    /// Exits a base, which others may exit too.
+    #[inline(never)]
+    fn exit_base(&self, context: &Context<V, S>, is_current: bool) -> Result<(), ExitError> {
         if !context.cell.is_claimed() {
-            return None;
+            return Err(ExitError::NotEntered);
         }
+        if !is_current {
+            return Err(ExitError::NotCurrent);
+        }
+        self.keep();
+        let _unlock = context.cell.lock();
+        if !context.cell.is_claimed() {
+            return Err(ExitError::NotEntered);
+        }
+        self.leave(context);
+        // SAFETY: INVARIANT 10.
+        match unsafe { &*self.context.get() } {
+            Some(before) => self.restamp(before),
+            None => self.stamp.set(0),
+        }
+        Ok(())
+    }
+
+    /// Leaves a context that is current and claimed; answers the stamp of what was before.
+    #[inline]
+    fn leave(&self, context: &Context<V, S>) -> u64 {
         context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10.
-        let left = unsafe {
+        let (left, stamp) = unsafe {
             let before = (*context.cell.previous.get()).take();
-            match &before {
-                Some(before) => self.restamp(before),
-                None => self.stamp.set(0),
-            }
-            std::mem::replace(&mut *self.context.get(), before)
-        }?;
-        // The caller has a reference, so that nothing goes here.
-        let spare = left.cell.give_up_spare(self.thread);
-        left.cell.disclaim(spare);
-        Some(())
+            let stamp = before.as_ref().map_or(0, |before| before.cell.stamp.get());
+            (std::mem::replace(&mut *self.context.get(), before), stamp)
+        };
+        if let Some(left) = left {
+            // The caller has a reference, so that nothing goes here.
+            let spare = left.cell.give_up_spare(self.thread);
+            left.cell.disclaim(spare);
+        }
+        stamp
     }
 
     /// Sets the stamp to that of a context which is current from now on.
