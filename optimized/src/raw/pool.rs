@@ -12,9 +12,9 @@ const STEP: usize = 8;
 /// Larger blocks go to the allocator.
 const LARGEST: usize = 704;
 /// How many blocks of a size a thread keeps: contexts, tokens and patches are small, leaves may be
-/// larger. It bounds what a thread keeps at all to some 350 KiB.
+/// larger. It bounds what a thread keeps at all to half a MiB.
 const fn most_kept(size: usize) -> usize {
-    if size <= 256 { 32 } else { 8 }
+    if size <= 256 { 64 } else { 8 }
 }
 /// Sanitizers and Miri are to see every block come and go.
 const REUSES: bool = !cfg!(any(miri, debug_assertions));
