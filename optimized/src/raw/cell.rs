@@ -175,7 +175,7 @@ pub(crate) struct Current<V, S: Sharing> {
 
 /// How many values a thread state remembers; consecutive variables of one context do not get into each
 /// other's way.
-const FOUND: usize = 256;
+const FOUND: usize = 128;
 
 /// So many stamps are taken at once. What had one of those before is not remembered any more.
 const STAMPS: u64 = 1 << 20;
