@@ -9,6 +9,7 @@ pub mod measure;
 pub mod memory;
 pub mod peers;
 pub mod plot;
+pub mod reasons;
 pub mod report;
 pub mod results;
 pub mod threads;

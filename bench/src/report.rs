@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::losses;
 use crate::results::{OURS, OURS_CONFINED, Results};
+use crate::{losses, reasons};
 
 fn number(value: f64) -> String {
     match value {
@@ -84,9 +84,11 @@ fn losses(results: &Results, section: &str) -> String {
     if found.is_empty() {
         return "None.\n".to_owned();
     }
-    let head = ["operation", "size", "ours", "ahead", "ours / theirs"].map(str::to_owned).to_vec();
-    let rows =
-        found.into_iter().map(|loss| vec![loss.operation, loss.size.to_string(), loss.ours, loss.peer, format!("{:.2}", loss.ratio)]);
+    let head = ["operation", "size", "ours", "ahead", "ours / theirs", "reason"].map(str::to_owned).to_vec();
+    let rows = found.into_iter().map(|loss| {
+        let reason = reasons::number(section, &loss).map_or_else(|| "not looked into".to_owned(), |number| number.to_string());
+        vec![loss.operation, loss.size.to_string(), loss.ours, loss.peer, format!("{:.2}", loss.ratio), reason]
+    });
     table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
@@ -132,6 +134,9 @@ pub fn markdown(results: &Results) -> String {
             let _ = writeln!(text, "### Where others are ahead by more than 5 %\n\n{}", losses(results, section));
         }
     }
-    text.push_str(include_str!("reasons.md"));
+    text.push_str("\n## Why others are ahead where they are\n\n");
+    for (at, (_, reason)) in reasons::REASONS.iter().enumerate() {
+        let _ = writeln!(text, "{}. {reason}", at + 1);
+    }
     text
 }

@@ -360,6 +360,12 @@ impl<V, S: Sharing> Hamt<V, S> {
         if self.ptr_eq(other) {
             return Ok(true);
         }
+        self.compare(other, equal)
+    }
+
+    /// Compares maps of different roots.
+    #[inline(never)]
+    fn compare<E>(&self, other: &Self, equal: impl FnMut(&S::Value<V>, &S::Value<V>) -> Result<bool, E>) -> Result<bool, E> {
         if self.len() != other.len() {
             return Ok(false);
         }
