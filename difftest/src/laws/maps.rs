@@ -1,8 +1,7 @@
 //! What is known of one map of bindings, by whom, and whether it fits together.
 
-use std::collections::HashMap;
-
 use contextvars_spec::{ContextId, Object, Rule, ThreadId, Value, VariableId};
+use rustc_hash::FxHashMap;
 
 use super::{Broken, Checked};
 
@@ -135,11 +134,11 @@ struct Place {
 /// engines may share the map.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Map {
-    facts: HashMap<VariableId, [Option<Fact>; Way::COUNT]>,
+    facts: FxHashMap<VariableId, [Option<Fact>; Way::COUNT]>,
     size: Option<Said<usize>>,
     /// By place in the order of iteration.
     places: Vec<Place>,
-    at: HashMap<VariableId, usize>,
+    at: FxHashMap<VariableId, usize>,
     /// Whether every place has a key, and all of them are there.
     complete: bool,
     /// The step after which it was written last.

@@ -1,12 +1,12 @@
 //! Reads a run's answers in order, and holds each against those that were asked of the same state.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use contextvars_spec::{
     Action, Answer, ContextId, Error, IteratorId, Object, Observation, Operation, Outcome, Rule, Step, ThreadId, TokenId, Value, VariableId,
 };
+use rustc_hash::FxHashMap;
 
 use super::maps::{Bound, Map, Reading, Way};
 use super::tokens::Token;
@@ -47,15 +47,15 @@ enum Constant {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) checked: Checked,
-    threads: HashMap<ThreadId, Thread>,
-    contexts: HashMap<ContextId, Shared>,
-    iterators: HashMap<IteratorId, Iterator>,
-    tokens: HashMap<TokenId, Token>,
+    threads: FxHashMap<ThreadId, Thread>,
+    contexts: FxHashMap<ContextId, Shared>,
+    iterators: FxHashMap<IteratorId, Iterator>,
+    tokens: FxHashMap<TokenId, Token>,
     /// The defaults that variables were made with.
-    defaults: HashMap<VariableId, Value>,
-    constants: HashMap<(Constant, Object), (Outcome, usize)>,
+    defaults: FxHashMap<VariableId, Value>,
+    constants: FxHashMap<(Constant, Object), (Outcome, usize)>,
     /// What `==` (and, negated, `!=`) answered since the last write.
-    compared: HashMap<(Object, Object), (Outcome, usize)>,
+    compared: FxHashMap<(Object, Object), (Outcome, usize)>,
     /// Whether `context_ver` was overwritten: stamps of caches may be met again then, and get need not
     /// answer what is bound.
     turned_back: bool,
