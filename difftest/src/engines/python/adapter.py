@@ -900,7 +900,9 @@ def iterator_len(session, step):
     iterator = session.bound.get(step["iterator"], UNBOUND)
     if iterator is UNBOUND:
         return SKIPPED
-    return '{"count":%d}' % len(iterator) if hasattr(iterator, "__len__") else UNSUPPORTED
+    # A view's length is that of what its context binds now.
+    is_iterator = hasattr(iterator, "__next__") and hasattr(iterator, "__len__")
+    return '{"count":%d}' % len(iterator) if is_iterator else UNSUPPORTED
 
 
 def compare(compared):
