@@ -440,6 +440,8 @@ class Thread:
     def work(self):
         if SENTINEL:
             self.sentinel = _thread._set_sentinel()
+            # It is given back when the thread's state is gone.
+            self.sentinel.acquire()
         self.awake.acquire()
         session = self.session
         try:
