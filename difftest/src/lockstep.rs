@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
 use contextvars_spec::{
-    Answer, Crash, Engine, EngineError, Handle, Identity, KnownFault, Observe, Operation, Rule, Run, Step, Trace, Version,
+    Answer, Crash, Engine, EngineError, Finalizes, Handle, Identity, KnownFault, Observe, Operation, Rule, Run, Step, Trace, Version,
 };
 
 use crate::compare::{Difference, crash_alone, first_difference};
@@ -108,6 +108,9 @@ pub fn closest(steps: &[Step]) -> Observe {
 /// each to the laws whose answers are not all those of the first. A known fault of which the first engine
 /// tells excuses from a law too. Where there is one engine alone, the end of its process is a fault.
 ///
+/// An engine that lets values go late, and tells of it, is compared with what the first one answers where
+/// values go when it says; where the first one cannot do that, it is left out of traces with finalizers.
+///
 /// `known` is the first engine's run where the caller has it already.
 ///
 /// # Errors
@@ -117,9 +120,12 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
     let needs = Needs::of(steps);
     let mut lockstep = Lockstep::default();
     let mut baseline: Option<(usize, Run)> = None;
+    let alone = engines.len() == 1;
     for index in 0..engines.len() {
         let engine = engines[index].as_mut();
-        if !needs.are_met_by(engine) {
+        // Others cannot be held to one that lets values go late, but it can be held to the laws.
+        let late = needs.finalizers && engine.finalizes() == Finalizes::AsItTells && (alone || baseline.is_some());
+        if !needs.are_met_by(engine, late) {
             lockstep.left_out.push(engine.identity());
             continue;
         }
@@ -128,19 +134,28 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             None => answer(engine, steps, observe)?,
         };
         let version = engines[index].python_version();
-        let Some((first, left)) = &baseline else {
+        let Some((first, plain)) = &baseline else {
             let crash = |crash| Divergence::of_crash(engines[index].identity(), steps, crash);
-            let alone = run.crash.filter(|_| engines.len() == 1).map(crash);
-            lockstep.divergence = alone.or_else(|| lockstep.hold_to_laws(engines[index].identity(), steps, &run, usize::MAX));
+            let crashed = run.crash.filter(|_| alone).map(crash);
+            lockstep.divergence = crashed.or_else(|| lockstep.hold_to_laws(engines[index].identity(), steps, &run, usize::MAX));
             if lockstep.divergence.is_some() {
                 break;
             }
             baseline = Some((index, run));
             continue;
         };
+        let followed = run.gone.as_ref().filter(|_| late).map(|gone| engines[*first].run_with_gone(steps, observe, gone));
+        if let Some(None) = followed {
+            lockstep.left_out.push(engines[index].identity());
+            continue;
+        }
+        let followed = followed.flatten();
+        let left = followed.as_ref().unwrap_or(plain);
         let excused = left.known_faults.iter().filter(|(_, fault)| fault.affects(version)).min_by_key(|(step, _)| *step);
         if let Some(&(step, fault)) = excused {
             lockstep.excused.push((engines[index].identity(), fault));
+            // By the fault it may have written to memory that is not its own.
+            engines[index].distrust();
             // The process may end by the fault, and has answered nothing then.
             if run.crash.is_some() {
                 continue;
@@ -150,7 +165,7 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
         let steered = engines[*first].steers_hashes() && engines[index].steers_hashes();
         let difference = first_difference(steps, steered, left, &run);
         // Whoever answers throughout what the first one answers keeps the laws that it keeps.
-        if difference.is_some() || !steered || run.open_from.or(left.open_from).is_some() {
+        if difference.is_some() || !steered || followed.is_some() || run.open_from.or(left.open_from).is_some() {
             let until = excused.map_or(usize::MAX, |&(step, _)| step);
             lockstep.divergence = lockstep.hold_to_laws(engines[index].identity(), steps, &run, until);
         }
@@ -192,17 +207,17 @@ impl Needs {
         }
     }
 
-    fn are_met_by(&self, engine: &dyn Engine) -> bool {
+    fn are_met_by(&self, engine: &dyn Engine, late: bool) -> bool {
         engine.python_version() >= self.since
             && (engine.runs_programs() || !self.programs)
-            && (engine.finalizes_promptly() || !self.finalizers)
+            && (engine.finalizes() == Finalizes::AtOnce || late || !self.finalizers)
     }
 }
 
-/// Whether the engine has everything that the trace requires.
+/// Whether the engine has everything that the trace requires, to give the outcomes that it records.
 #[must_use]
 pub fn can_run(engine: &dyn Engine, trace: &Trace) -> bool {
-    engine.python_version() >= trace.since() && Needs::of(&trace.steps).are_met_by(engine)
+    engine.python_version() >= trace.since() && Needs::of(&trace.steps).are_met_by(engine, false)
 }
 
 /// What the engine answers; a panic of the implementation under test is an answer too.

@@ -9,9 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use contextvars_reference::Reference;
-use contextvars_spec::{
-    ContextId, Engine, Hello, Identity, Observe, Operation, Outcome, PROTOCOL_VERSION, Request, Response, Step, ThreadId, Trace,
-};
+use contextvars_spec::{ContextId, Engine, Hello, Identity, Observe, Operation, Outcome, Request, Response, Step, ThreadId, Trace};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().collect();
@@ -27,8 +25,7 @@ fn main() -> ExitCode {
 fn lie() -> ExitCode {
     let mut engine = Reference::default();
     let identity = Identity { name: "lying".to_owned(), version: "1".to_owned() };
-    let hello =
-        Hello { protocol: PROTOCOL_VERSION, engine: identity, python: engine.python_version(), steered: true, finalizes_promptly: true };
+    let hello = Hello { engine: identity, ..Hello::of(&engine) };
     let mut output = std::io::stdout();
     writeln!(output, "{}", serde_json::to_string(&hello).expect("JSON")).expect("a reader");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {

@@ -3,10 +3,14 @@
 use std::sync::atomic::AtomicBool;
 
 use contextvars_difftest::campaign::{self, PROGRAMS, Plan, Until};
+use contextvars_difftest::engines::optimized::Optimized;
 use contextvars_difftest::lockstep;
 use contextvars_difftest::shard::Shard;
 use contextvars_reference::Reference;
-use contextvars_spec::{Engine, EngineError, Error, Identity, Object, Observe, Operation, Outcome, Run, Step, Value, Version, load_trace};
+use contextvars_spec::{
+    Call, Engine, EngineError, Error, Finalizes, Identity, Object, Observe, Operation, Outcome, Rule, Run, Step, Trigger, Value, Version,
+    load_trace,
+};
 
 /// What a fault does to a step before it is carried out, or to what it answers.
 type BreakStep = fn(&mut Operation);
@@ -68,6 +72,88 @@ fn caught(name: &'static str, step: BreakStep, answer: BreakAnswer) {
             }
         }
     }
+}
+
+/// The optimized implementation, with a lie about what its finalizers did.
+struct Late {
+    name: &'static str,
+    lie: fn(&mut Run),
+}
+
+impl Engine for Late {
+    fn identity(&self) -> Identity {
+        Identity { name: self.name.to_owned(), version: "lies on purpose".to_owned() }
+    }
+
+    fn python_version(&self) -> Version {
+        Version::V3_14
+    }
+
+    fn finalizes(&self) -> Finalizes {
+        Finalizes::AsItTells
+    }
+
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+        let mut run = Optimized.run(steps, observe)?;
+        (self.lie)(&mut run);
+        Ok(run)
+    }
+}
+
+/// How many finalizers a run of traces with programs sees, and which divergences.
+fn late(name: &'static str, lie: fn(&mut Run)) -> (u64, Vec<String>) {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let plan = Plan {
+        until: Until::Cases(150),
+        seed: 11,
+        shard: Shard::WHOLE,
+        jobs: 1,
+        out: out.path().to_owned(),
+        programs: 100,
+        follow: campaign::FOLLOW,
+    };
+    let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Late { name, lie })]) };
+    let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
+    for path in outcome.found.values() {
+        let trace = load_trace(path).expect("a saved counterexample loads");
+        assert!(trace.steps.len() <= 8, "{name}: {} steps are left in {}", trace.steps.len(), path.display());
+        let replayed = lockstep::run(&mut make().expect("engines"), &trace.steps, Observe::EveryStep, None).expect("a replay").divergence;
+        assert_eq!(replayed.map(|divergence| divergence.signature()), trace.provenance.map(|provenance| provenance.signature));
+    }
+    (outcome.laws.count(Rule::Law11), outcome.found.into_keys().collect())
+}
+
+#[test]
+fn who_lets_values_go_late_is_held_to_what_finalizers_see_and_do() {
+    let (checked, found) = late("honest", |_| ());
+    assert!(checked > 1_000, "{checked}");
+    assert!(found.is_empty(), "{found:?}");
+
+    let (_, found) = late("answers-otherwise", |run| {
+        let calls = run.answers.iter_mut().flat_map(|answer| &mut answer.calls).filter(|call| call.on == Trigger::Drop);
+        calls.flat_map(|call| &mut call.outcomes).for_each(|outcome| *outcome = Outcome::Count(4711));
+    });
+    assert!(found.iter().any(|signature| signature.contains("-calls-reference-answers-otherwise")), "{found:?}");
+
+    let (_, found) =
+        late("is-silent", |run| run.answers.iter_mut().for_each(|answer| answer.calls.retain(|call| call.on != Trigger::Drop)));
+    assert!(found.iter().any(|signature| signature.contains("-calls-reference-is-silent")), "{found:?}");
+
+    // What it tells is not believed: something leads to the value still.
+    let (_, found) = late("goes-too-soon", |run| {
+        let Some(last) = run.gone.as_mut().and_then(|gone| gone.last_mut()) else { return };
+        if last.during.step == run.answers.len() {
+            last.during.step -= 1;
+            let call = Call { of: Object::Value(last.value), on: Trigger::Drop, outcomes: Vec::new() };
+            run.answers.last_mut().expect("a step").calls.push(call);
+        }
+    });
+    assert!(found.iter().any(|signature| signature.contains("-calls-reference-goes-too-soon")), "{found:?}");
+
+    let (_, found) = late("keeps", |run| {
+        let _ = run.gone.as_mut().and_then(Vec::pop);
+    });
+    assert_eq!(found, ["LAW-11-keeps"]);
 }
 
 fn same(_: &mut Operation) {}

@@ -1,8 +1,10 @@
 //! The machine: one function an operation, each headed by the rules that it implements.
 
+use std::collections::VecDeque;
+
 use contextvars_spec::{
-    Answer, Call, ContextId, Engine, EngineError, Error, Event, Identity, KnownFault, Object, Observation, Observe, ObservedContext,
-    ObservedToken, Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Trigger, Value, VariableId, Version,
+    Answer, Call, ContextId, Engine, EngineError, Error, Event, Gone, Identity, KnownFault, Moment, Object, Observation, Observe,
+    ObservedContext, ObservedToken, Operation, Outcome, Rule, RuleSet, Run, Step, ThreadId, TokenId, Trigger, Value, VariableId, Version,
 };
 
 use crate::journal::MapChange;
@@ -19,6 +21,11 @@ pub struct Reference {
     open: bool,
     faults: Vec<KnownFault>,
     pub(crate) journal: Option<Vec<MapChange>>,
+    /// The operation that is being carried out.
+    pub(crate) moment: Moment,
+    /// The values that are still to go, in this order and during these operations, where another engine
+    /// decides when.
+    pub(crate) told: Option<VecDeque<Gone>>,
 }
 
 impl Default for Reference {
@@ -49,7 +56,17 @@ impl Reference {
     pub fn new() -> Self {
         let mut objects = Objects::default();
         objects.threads.insert(ThreadId::MAIN, Thread::new());
-        Self { objects, events: Vec::new(), calls: Vec::new(), rules: RuleSet::default(), open: false, faults: Vec::new(), journal: None }
+        Self {
+            objects,
+            events: Vec::new(),
+            calls: Vec::new(),
+            rules: RuleSet::default(),
+            open: false,
+            faults: Vec::new(),
+            journal: None,
+            moment: Moment::default(),
+            told: None,
+        }
     }
 
     /// The rules that the answers so far exercised.
@@ -99,6 +116,7 @@ impl Reference {
     pub fn step(&mut self, step: &Step) -> Answer {
         let runs = self.objects.threads.contains_key(&step.thread);
         let outcome = if runs { self.carry_out(step.thread, &step.operation) } else { Outcome::Skipped };
+        self.moment.step += 1;
         Answer { outcome, events: std::mem::take(&mut self.events), calls: std::mem::take(&mut self.calls) }
     }
 
@@ -117,6 +135,21 @@ impl Reference {
             used: token.used,
         });
         Observation { contexts: contexts.collect(), tokens: tokens.collect() }
+    }
+
+    fn answer_all(&mut self, steps: &[Step], observe: Observe) -> Run {
+        let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
+        for (index, step) in steps.iter().enumerate() {
+            run.answers.push(self.step(step));
+            run.known_faults.extend(self.take_faults().into_iter().map(|fault| (index, fault)));
+            if self.open {
+                run.open_from.get_or_insert(index);
+            }
+            if observe.after(index, steps.len()) {
+                run.observations.push((index, self.observe()));
+            }
+        }
+        run
     }
 
     pub(crate) fn cite(&mut self, rule: Rule) {
@@ -373,17 +406,11 @@ impl Engine for Reference {
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         *self = Self::new();
-        let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
-        for (index, step) in steps.iter().enumerate() {
-            run.answers.push(self.step(step));
-            run.known_faults.extend(self.take_faults().into_iter().map(|fault| (index, fault)));
-            if self.open {
-                run.open_from.get_or_insert(index);
-            }
-            if observe.after(index, steps.len()) {
-                run.observations.push((index, self.observe()));
-            }
-        }
-        Ok(run)
+        Ok(self.answer_all(steps, observe))
+    }
+
+    fn run_with_gone(&mut self, steps: &[Step], observe: Observe, gone: &[Gone]) -> Option<Run> {
+        *self = Self { told: Some(gone.iter().copied().collect()), ..Self::new() };
+        Some(self.answer_all(steps, observe))
     }
 }

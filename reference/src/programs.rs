@@ -1,9 +1,9 @@
 //! User code that an operation calls back into: when values are compared, when they go, and when a
 //! name is hashed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use contextvars_spec::{Call, Object, Operation, Outcome, Program, Rule, ThreadId, Trigger, Value, ValueId, VariableId};
+use contextvars_spec::{Call, Gone, Object, Operation, Outcome, Program, Rule, ThreadId, Trigger, Value, ValueId, VariableId};
 
 use crate::bindings::Bindings;
 use crate::machine::Reference;
@@ -30,8 +30,9 @@ impl Objects {
         }
     }
 
-    /// FINAL-1: the values that something still leads to.
-    fn reachable_values(&self) -> BTreeSet<ValueId> {
+    /// FINAL-1: the values that something still leads to. Maps and iterators need not hold variables
+    /// (`of_bound`): an engine that gives identifiers for keys lets their defaults go with the last name.
+    fn reachable_values(&self, of_bound: bool) -> BTreeSet<ValueId> {
         let mut values: BTreeSet<Value> = self.values.iter().filter(|(_, value)| value.held).map(|(&id, _)| Value::Made(id)).collect();
         let held = self.variables.iter().filter(|(_, variable)| variable.held);
         let mut variables: BTreeSet<VariableId> = held.map(|(&id, _)| id).collect();
@@ -46,7 +47,9 @@ impl Objects {
         let bound = of_contexts.chain(pinned_maps).flat_map(Bindings::iter);
         let iterated = self.iterators.values().flat_map(|iterator| iterator.items.iter().copied());
         for (variable, value) in bound.chain(iterated) {
-            variables.insert(variable);
+            if of_bound {
+                variables.insert(variable);
+            }
             values.insert(value);
         }
         for pin in &self.pins {
@@ -70,7 +73,10 @@ impl Reference {
         if !waits || !self.objects.threads.contains_key(&thread) {
             return false;
         }
-        let reachable = self.objects.reachable_values();
+        if self.told.is_some() {
+            return self.finalize_as_told(thread);
+        }
+        let reachable = self.objects.reachable_values(true);
         let waiting = self.objects.values.iter().filter(|(id, value)| value.waits_for_drop && !reachable.contains(id));
         let gone: Vec<ValueId> = waiting.map(|(&id, _)| id).collect();
         if gone.len() > 1 {
@@ -84,11 +90,34 @@ impl Reference {
             }
         }
         for &id in &gone {
-            self.cite(Rule::Final1);
-            let program = self.objects.values.get(&id).map(|value| value.on_drop.clone());
-            self.call(thread, Object::Value(id), Trigger::Drop, &program.unwrap_or_default());
+            self.finalize_one(thread, id);
         }
         !gone.is_empty()
+    }
+
+    /// FINAL-1, for an engine that lets values go late: those go of which it tells, if nothing leads to
+    /// them any more. One that something leads to goes at the end of the operation or not at all, nor do
+    /// those behind it.
+    fn finalize_as_told(&mut self, thread: ThreadId) -> bool {
+        let mut any = false;
+        while let Some(&Gone { value: id, during }) = self.told.as_ref().and_then(VecDeque::front) {
+            let waits = self.objects.values.get(&id).is_some_and(|value| value.waits_for_drop);
+            if during != self.moment || !waits || self.objects.reachable_values(false).contains(&id) {
+                break;
+            }
+            self.told.as_mut().map(VecDeque::pop_front);
+            any = true;
+            self.finalize_one(thread, id);
+        }
+        any
+    }
+
+    fn finalize_one(&mut self, thread: ThreadId, id: ValueId) {
+        self.cite(Rule::Final1);
+        let Some(value) = self.objects.values.get_mut(&id) else { return };
+        value.waits_for_drop = false;
+        let program = value.on_drop.clone();
+        self.call(thread, Object::Value(id), Trigger::Drop, &program);
     }
 
     /// CALL-2: a value is asked whether it is equal.
@@ -113,10 +142,13 @@ impl Reference {
         self.cite(Rule::Call1);
         let index = self.calls.len();
         self.calls.push(Call { of, on, outcomes: Vec::new() });
-        for operation in &program.0 {
+        let around = self.moment;
+        for (at, operation) in program.0.iter().enumerate() {
+            self.moment.within = Some((index, at));
             let outcome = self.carry_out(thread, operation);
             self.calls[index].outcomes.push(outcome);
         }
+        self.moment = around;
     }
 
     /// One operation of a step or of a program: what it needs is held until it has ended (FINAL-5).

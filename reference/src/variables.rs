@@ -5,6 +5,7 @@ use contextvars_spec::{CacheEntry, Error, KnownFault, Object, Outcome, Rule, Thr
 use crate::bindings::place;
 use crate::machine::{Reference, answer, bound};
 use crate::objects::{ContextIndex, Token, Variable};
+use crate::programs::Pin;
 
 impl Reference {
     /// VAR-1, VAR-5 (`contextvar_new`).
@@ -72,8 +73,12 @@ impl Reference {
         if value == Value::Missing {
             self.cite(Rule::Set5);
         }
-        self.objects.tokens.insert(token, Token { context, variable, old_value, used: false, thread });
+        let made = Token { context, variable, old_value, used: false, thread };
+        // To a finalizer that runs meanwhile the token has no name yet.
+        self.objects.pins.push(Pin::Token(made));
         self.bind(thread, context, variable, value);
+        self.objects.pins.pop();
+        self.objects.tokens.insert(token, made);
         Outcome::None
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::handle::{ContextId, TokenId, Value, VariableId};
+use crate::handle::{ContextId, TokenId, Value, ValueId, VariableId};
 use crate::known_fault::KnownFault;
 use crate::operation::Step;
 use crate::outcome::Answer;
@@ -75,6 +75,38 @@ pub struct Observation {
     pub tokens: Vec<ObservedToken>,
 }
 
+/// An operation of a run: a step's own, or one of a program that a step has run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moment {
+    /// The step; the number of steps for what happens when the trace is over.
+    pub step: usize,
+    /// The call of a program, and the operation in the program, both counted from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<(usize, usize)>,
+}
+
+/// A value with a finalizer went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gone {
+    /// The value.
+    pub value: ValueId,
+    /// The operation during which it went.
+    pub during: Moment,
+}
+
+/// When an engine lets a value go that nothing leads to any more (FINAL-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalizes {
+    /// At once, inside the operation that gave the last reference up.
+    AtOnce,
+    /// At the end of that operation or of a later one; [`Run::gone`] tells of which.
+    AsItTells,
+    /// At some time that nobody is told of.
+    AtSomeTime,
+}
+
 /// What an engine answered to a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
@@ -87,6 +119,8 @@ pub struct Run {
     /// The known faults of CPython that the trace meets, each with the step that does. From there on an
     /// interpreter that has the fault is not compared.
     pub known_faults: Vec<(usize, KnownFault)>,
+    /// The values with finalizers, in the order in which they went, where the engine tells.
+    pub gone: Option<Vec<Gone>>,
     /// How the engine's process ended before it had answered, if it has one and it did.
     pub crash: Option<Crash>,
 }
@@ -150,10 +184,9 @@ pub trait Engine {
         true
     }
 
-    /// Whether a value goes the moment that its last reference does (FINAL-1). Traces that have
-    /// programs for that are not given to others.
-    fn finalizes_promptly(&self) -> bool {
-        true
+    /// When a value goes. Traces with finalizers are not given to an engine of which nobody knows.
+    fn finalizes(&self) -> Finalizes {
+        Finalizes::AtOnce
     }
 
     /// Answers every step in order, from a fresh state.
@@ -162,4 +195,16 @@ pub trait Engine {
     ///
     /// If the engine itself fails; an exception that an operation raises is an answer.
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError>;
+
+    /// The last trace may have damaged the engine's process, if it has one: it is not asked again, and the
+    /// next trace gets another.
+    fn distrust(&mut self) {}
+
+    /// Answers every step as [`Engine::run`] does, but for the values with finalizers: they go during the
+    /// operations that `gone` names, each if nothing leads to it any more. So an engine that lets them go
+    /// late is held to all that finalizers see and do. None where the engine cannot.
+    fn run_with_gone(&mut self, steps: &[Step], observe: Observe, gone: &[Gone]) -> Option<Run> {
+        let _ = (steps, observe, gone);
+        None
+    }
 }

@@ -14,7 +14,9 @@ mod unique_keys;
 mod validate;
 mod version;
 
-pub use engine::{Crash, Engine, EngineError, Identity, Observation, Observe, ObservedContext, ObservedToken, Run};
+pub use engine::{
+    Crash, Engine, EngineError, Finalizes, Gone, Identity, Moment, Observation, Observe, ObservedContext, ObservedToken, Run,
+};
 pub use handle::{
     ContextId, Handle, HandleError, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,
 };

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Identity, Observation, Observe, Run};
+use crate::engine::{Engine, Finalizes, Gone, Identity, Observation, Observe, Run};
 use crate::operation::Step;
 use crate::outcome::Answer;
 use crate::version::Version;
@@ -28,10 +28,38 @@ pub struct Hello {
     /// Whether a value goes the moment that its last reference does (FINAL-1).
     #[serde(default = "yes")]
     pub finalizes_promptly: bool,
+    /// Whether the responses of one that does not tell what went, and when.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_what_goes: bool,
 }
 
 fn yes() -> bool {
     true
+}
+
+impl Hello {
+    /// The hello of an engine of this program.
+    #[must_use]
+    pub fn of(engine: &dyn Engine) -> Self {
+        Self {
+            protocol: PROTOCOL_VERSION,
+            engine: engine.identity(),
+            python: engine.python_version(),
+            steered: engine.steers_hashes(),
+            finalizes_promptly: engine.finalizes() == Finalizes::AtOnce,
+            tells_what_goes: engine.finalizes() == Finalizes::AsItTells,
+        }
+    }
+
+    /// When the engine lets values go.
+    #[must_use]
+    pub fn finalizes(&self) -> Finalizes {
+        match (self.finalizes_promptly, self.tells_what_goes) {
+            (true, _) => Finalizes::AtOnce,
+            (false, true) => Finalizes::AsItTells,
+            (false, false) => Finalizes::AtSomeTime,
+        }
+    }
 }
 
 /// A trace to answer.
@@ -66,6 +94,9 @@ pub enum Response {
         answers: Vec<Answer>,
         /// The states.
         observations: Vec<(usize, Observation)>,
+        /// The values with finalizers, in the order in which they went, of an engine that tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gone: Option<Vec<Gone>>,
     },
     /// The engine itself failed.
     Failure {
@@ -76,7 +107,7 @@ pub enum Response {
 
 impl From<Run> for Response {
     fn from(run: Run) -> Self {
-        Self::Run { answers: run.answers, observations: run.observations }
+        Self::Run { answers: run.answers, observations: run.observations, gone: run.gone }
     }
 }
 
@@ -100,6 +131,8 @@ mod tests {
         assert_eq!(serde_json::to_string(&response).unwrap(), line);
 
         let hello: Hello = serde_json::from_str(r#"{"protocol":1,"engine":{"name":"coq","version":"0.1.0"},"python":"3.14"}"#).unwrap();
-        assert!(hello.steered && hello.finalizes_promptly);
+        assert!(hello.steered && hello.finalizes() == Finalizes::AtOnce);
+        let line = r#"{"answers":[],"observations":[],"gone":[{"value":"val0","during":{"step":0}},{"value":"val1","during":{"step":0,"within":[0,1]}}]}"#;
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<Response>(line).unwrap()).unwrap(), line);
     }
 }

@@ -194,6 +194,7 @@ rules! {
     Law8 = "LAW-8": "a token is used for everybody or for nobody",
     Law9 = "LAW-9": "`==` agrees with what is read, and `!=` with `==`",
     Law10 = "LAW-10": "what never changes answers the same",
+    Law11 = "LAW-11": "what has gone is not seen again",
 }
 
 impl fmt::Display for Rule {

@@ -89,15 +89,14 @@ fn replay_one(
     left_out: &mut Vec<String>,
 ) -> Result<Vec<Divergence>, contextvars_spec::EngineError> {
     let mut found = Vec::new();
-    for engine in engines.iter_mut() {
-        if !lockstep::can_run(engine.as_ref(), trace) {
-            let identity = engine.identity();
-            left_out.push(format!("{} {} of {}, which {}", identity.name, identity.version, file.display(), trace.needs()));
-        } else {
-            found.extend(lockstep::check_recorded(engine.as_mut(), trace)?);
-        }
+    for engine in engines.iter_mut().filter(|engine| lockstep::can_run(engine.as_ref(), trace)) {
+        found.extend(lockstep::check_recorded(engine.as_mut(), trace)?);
     }
-    found.extend(lockstep::run(engines, &trace.steps, lockstep::closest(&trace.steps), None)?.divergence);
+    let lockstep = lockstep::run(engines, &trace.steps, lockstep::closest(&trace.steps), None)?;
+    for identity in lockstep.left_out {
+        left_out.push(format!("{} {} of {}, which {}", identity.name, identity.version, file.display(), trace.needs()));
+    }
+    found.extend(lockstep.divergence);
     Ok(found)
 }
 

@@ -4,19 +4,13 @@ use std::io::{BufRead, Read, Write};
 use std::process::ExitCode;
 
 use contextvars_difftest::engines;
-use contextvars_spec::{Hello, MAX_TRACE_BYTES, Observe, PROTOCOL_VERSION, Request, Response, validate_steps};
+use contextvars_spec::{Hello, MAX_TRACE_BYTES, Observe, Request, Response, validate_steps};
 
 use super::Ended;
 
 pub(crate) fn serve(name: &str) -> Ended {
     let mut engine = engines::start(name)?;
-    let hello = Hello {
-        protocol: PROTOCOL_VERSION,
-        engine: engine.identity(),
-        python: engine.python_version(),
-        steered: engine.steers_hashes(),
-        finalizes_promptly: engine.finalizes_promptly(),
-    };
+    let hello = Hello::of(engine.as_ref());
     let mut output = std::io::stdout().lock();
     writeln!(output, "{}", serde_json::to_string(&hello)?)?;
     output.flush()?;

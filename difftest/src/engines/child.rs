@@ -8,7 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use contextvars_spec::{Crash, Engine, EngineError, Hello, Identity, Observe, PROTOCOL_VERSION, Request, Response, Run, Step, Version};
+use contextvars_spec::{
+    Crash, Engine, EngineError, Finalizes, Hello, Identity, Observe, PROTOCOL_VERSION, Request, Response, Run, Step, Version,
+};
 
 /// How long a process may take to start or to answer one trace, in seconds. The slowest interpreter
 /// starts in 3 s and answers a trace in less than 0.1 s; what takes longer does not end.
@@ -70,8 +72,12 @@ impl Engine for Child {
         self.hello.steered
     }
 
-    fn finalizes_promptly(&self) -> bool {
-        self.hello.finalizes_promptly
+    fn finalizes(&self) -> Finalizes {
+        self.hello.finalizes()
+    }
+
+    fn distrust(&mut self) {
+        self.process = None;
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
@@ -87,9 +93,9 @@ impl Engine for Child {
         let response = serde_json::from_str(&line)
             .map_err(|error| self.failure(format!("its answer is not of the protocol: {error}; it begins `{}`", beginning(&line))))?;
         match response {
-            Response::Run { answers, observations } if answers.len() == steps.len() => {
+            Response::Run { answers, observations, gone } if answers.len() == steps.len() => {
                 self.process = Some(process);
-                Ok(Run { answers, observations, ..Run::default() })
+                Ok(Run { answers, observations, gone, ..Run::default() })
             }
             Response::Run { answers, .. } => Err(self.failure(format!("it answered {} of {} steps", answers.len(), steps.len()))),
             Response::Failure { failure } => Err(self.failure(failure)),

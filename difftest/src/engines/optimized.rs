@@ -13,9 +13,9 @@ use contextvars_optimized::{
     Context, ContextVar, EnterError, ExitError, Iter, ResetError, ThreadState, Token, VarId, WatcherError, Watchers, WeakContext,
 };
 use contextvars_spec::{
-    Action, Answer, ContextId, CurrentContext, Engine, EngineError, Error, Event, Exception, Handle, Identity, IteratorId, Object,
-    Observation, Observe, ObservedContext, ObservedToken, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Value, ValueId,
-    VariableId, Version, WatcherId,
+    Action, Answer, ContextId, CurrentContext, Engine, EngineError, Error, Event, Exception, Finalizes, Gone, Handle, Identity, IteratorId,
+    Object, Observation, Observe, ObservedContext, ObservedToken, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Value,
+    ValueId, VariableId, Version, WatcherId,
 };
 
 use self::programs::{Held, Programs};
@@ -33,20 +33,21 @@ impl Engine for Optimized {
         Version::V3_14
     }
 
-    /// A patch at a map's root keeps what it replaces until the map's next write.
-    fn finalizes_promptly(&self) -> bool {
-        false
+    /// A patch at a map's root keeps what it replaces, for some writes more.
+    fn finalizes(&self) -> Finalizes {
+        Finalizes::AsItTells
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         let session = Session::new();
         let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
         for (index, step) in steps.iter().enumerate() {
-            run.answers.push(session.step(step));
+            run.answers.push(session.step(index, step));
             if observe.after(index, steps.len()) {
                 run.observations.push((index, session.observe()));
             }
         }
+        run.gone = Some(session.end(steps.len()));
         Ok(run)
     }
 }
@@ -216,8 +217,20 @@ impl Session {
         }
     }
 
-    fn step(&self, step: &Step) -> Answer {
-        self.programs.begin(step.thread);
+    /// Lets everything go, and answers which values with finalizers went, and when, in all.
+    fn end(&self, steps: usize) -> Vec<Gone> {
+        self.programs.end(steps);
+        drop(self.iterators.take());
+        drop(self.tokens.take());
+        drop(self.contexts.take());
+        drop(self.threads.take());
+        drop(self.variables.take());
+        drop(self.values.take());
+        self.programs.take_gone()
+    }
+
+    fn step(&self, index: usize, step: &Step) -> Answer {
+        self.programs.begin(index, step.thread);
         let outcome = self.carry_out(step.thread, &step.operation);
         Answer { outcome, events: self.events.take(), calls: self.programs.take_calls() }
     }

@@ -43,6 +43,9 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
             }
         }
     }
+    if genome.settings.programs {
+        grower.depart(&mut Choice::new(genome.genes.last().copied().unwrap_or_default()));
+    }
     grower.look_at_everything();
     if genome.settings.versions {
         grower.read_versions();
@@ -55,7 +58,7 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
         observations.push((steps.len() - 1, model.observe()));
     }
     let open_from = model.is_open().then(|| steps.len() - 1);
-    let run = Run { answers, observations, open_from, known_faults, crash: None };
+    let run = Run { answers, observations, open_from, known_faults, ..Run::default() };
     Grown { run, rules: model.rules(), changes: model.take_changes(), steps }
 }
 
@@ -227,7 +230,7 @@ impl<'a> Grower<'a> {
     }
 
     /// A program with the given chance, where the trace has programs at all.
-    fn program(&mut self, chance: usize, choice: &mut Choice) -> Program {
+    pub(super) fn program(&mut self, chance: usize, choice: &mut Choice) -> Program {
         if !self.settings.programs || !choice.percent(chance) {
             return Program::default();
         }

@@ -5,6 +5,7 @@
 
 mod choice;
 mod churn;
+mod departures;
 mod grow;
 mod hashes;
 mod programs;

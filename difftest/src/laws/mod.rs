@@ -1,19 +1,21 @@
-//! The laws: two ways of asking one engine the same thing must agree (LAW-1 to LAW-10).
+//! The laws: two ways of asking one engine the same thing must agree (LAW-1 to LAW-11).
 //!
 //! They are checked on what one engine answered and on what was observed of it, without a model and
 //! without a second engine.
 
+mod gone;
 mod maps;
 mod reader;
 mod tokens;
 
 use contextvars_spec::{Rule, RuleSet, Run, Step};
 
+use gone::{Values, once};
 use reader::Reader;
 
 /// The laws, in the order of `SPEC.md`.
-pub const LAWS: [Rule; 10] =
-    [Rule::Law1, Rule::Law2, Rule::Law3, Rule::Law4, Rule::Law5, Rule::Law6, Rule::Law7, Rule::Law8, Rule::Law9, Rule::Law10];
+pub const LAWS: [Rule; 11] =
+    [Rule::Law1, Rule::Law2, Rule::Law3, Rule::Law4, Rule::Law5, Rule::Law6, Rule::Law7, Rule::Law8, Rule::Law9, Rule::Law10, Rule::Law11];
 
 /// Two answers of one engine that cannot both be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,14 +77,17 @@ impl Checked {
 pub fn check(steps: &[Step], run: &Run, until: usize) -> (Option<Broken>, Checked) {
     let mut reader = Reader::default();
     let mut observations = run.observations.iter().peekable();
+    let mut values = Values::default();
     for (index, (step, answer)) in steps.iter().zip(&run.answers).enumerate().take(until) {
-        let mut broken = reader.step(index, step, answer);
+        let mut broken = values.step(index, answer, &mut reader.checked).and_then(|()| reader.step(index, step, answer));
         while let Some((_, observation)) = observations.next_if(|(after, _)| *after == index) {
+            broken = broken.and_then(|()| values.observe(index, observation, &mut reader.checked));
             broken = broken.and_then(|()| reader.observe(index, observation));
         }
         if let Err(broken) = broken {
             return (Some(*broken), reader.checked);
         }
     }
-    (None, reader.checked)
+    let broken = run.gone.as_ref().filter(|_| until >= steps.len()).and_then(|gone| once(steps, run, gone, &mut reader.checked).err());
+    (broken.map(|broken| *broken), reader.checked)
 }

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Weak;
 
-use contextvars_spec::{Call, Equality, Error, Object, Operation, Outcome, Program, ThreadId, Trigger, Value, ValueId, VariableId};
+use contextvars_spec::{Call, Equality, Error, Gone, Moment, Object, Program, ThreadId, Trigger, Value, ValueId, VariableId};
 
 use super::Session;
 
@@ -50,6 +50,11 @@ pub(super) struct Programs {
     made: RefCell<BTreeMap<ValueId, Made>>,
     any: Cell<bool>,
     thread: Cell<ThreadId>,
+    /// The operation that is being carried out.
+    moment: Cell<Moment>,
+    /// Whether the trace is over: values go silently then.
+    over: Cell<bool>,
+    gone: RefCell<Vec<Gone>>,
     comparing: RefCell<BTreeSet<ValueId>>,
     calls: RefCell<Vec<Call>>,
 }
@@ -61,6 +66,9 @@ impl Programs {
             made: RefCell::default(),
             any: Cell::new(false),
             thread: Cell::new(ThreadId::MAIN),
+            moment: Cell::default(),
+            over: Cell::new(false),
+            gone: RefCell::default(),
             comparing: RefCell::default(),
             calls: RefCell::default(),
         }
@@ -72,8 +80,20 @@ impl Programs {
     }
 
     /// Begins a step, on whose thread programs run.
-    pub(super) fn begin(&self, thread: ThreadId) {
+    pub(super) fn begin(&self, step: usize, thread: ThreadId) {
         self.thread.set(thread);
+        self.moment.set(Moment { step, within: None });
+    }
+
+    /// Ends the trace after so many steps.
+    pub(super) fn end(&self, steps: usize) {
+        self.moment.set(Moment { step: steps, within: None });
+        self.over.set(true);
+    }
+
+    /// The values with finalizers that went, in this order.
+    pub(super) fn take_gone(&self) -> Vec<Gone> {
+        self.gone.take()
     }
 
     pub(super) fn take_calls(&self) -> Vec<Call> {
@@ -97,6 +117,7 @@ impl Programs {
     }
 
     fn drop_value(&self, id: ValueId) {
+        self.gone.borrow_mut().push(Gone { value: id, during: self.moment.get() });
         let program = self.made.borrow().get(&id).map(|made| made.on_drop.clone());
         self.call(Object::Value(id), Trigger::Drop, &program.unwrap_or_default());
     }
@@ -132,17 +153,16 @@ impl Programs {
     fn call(&self, of: Object, on: Trigger, program: &Program) {
         let Some(session) = self.session.upgrade() else { return };
         let index = self.calls.borrow().len();
-        if program.is_empty() || index >= Program::MAX_CALLS {
+        if program.is_empty() || index >= Program::MAX_CALLS || self.over.get() {
             return;
         }
         self.calls.borrow_mut().push(Call { of, on, outcomes: Vec::new() });
-        for operation in &program.0 {
-            let outcome = self.answer(&session, operation);
+        let around = self.moment.get();
+        for (at, operation) in program.0.iter().enumerate() {
+            self.moment.set(Moment { within: Some((index, at)), ..around });
+            let outcome = session.carry_out(self.thread.get(), operation);
             self.calls.borrow_mut()[index].outcomes.push(outcome);
         }
-    }
-
-    fn answer(&self, session: &Session, operation: &Operation) -> Outcome {
-        session.carry_out(self.thread.get(), operation)
+        self.moment.set(around);
     }
 }

@@ -7,7 +7,7 @@ mod find;
 
 use std::io::Write;
 
-use contextvars_spec::{Answer, Engine, EngineError, Identity, Observe, Operation, Outcome, Run, Step, Version};
+use contextvars_spec::{Answer, Engine, EngineError, Finalizes, Identity, Observe, Operation, Outcome, Run, Step, Version};
 use tempfile::TempPath;
 
 use super::child::Child;
@@ -62,8 +62,12 @@ impl Engine for Python {
         self.child.runs_programs()
     }
 
-    fn finalizes_promptly(&self) -> bool {
-        self.child.finalizes_promptly()
+    fn finalizes(&self) -> Finalizes {
+        self.child.finalizes()
+    }
+
+    fn distrust(&mut self) {
+        self.child.distrust();
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
