@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Generates traces and runs them on every engine.
     #[command(
-        after_help = "Examples:\n  difftest run --cases 1000 --seed 7\n  difftest run --time 10m --jobs 2 --json\n  difftest run --cases 1000000 --seed 7 --shard 2/8 --out shard2/found"
+        after_help = "Examples:\n  difftest run --cases 1000 --seed 7\n  difftest run --time 10m --jobs 2 --json\n  difftest run --cases 1000000 --seed 7 --shard 2/8 --out shard2/found\n  difftest run --engines reference,pythons-dev --programs 100 --cases 2000"
     )]
     Run(RunArguments),
     /// Runs saved traces again, and compares with what they record.
@@ -149,7 +149,8 @@ pub(crate) struct RunArguments {
 pub(crate) struct EngineArguments {
     /// The engines, the one that the others are held to first [default: all that are to be had here].
     /// `python=PATH` is an interpreter, and `pythons` is every one that is found on PATH and under
-    /// pyenv. `child=COMMAND` is a program that speaks the protocol of `difftest serve`.
+    /// pyenv. With `python-dev=PATH` and `pythons-dev` they run in development mode, whose allocator
+    /// overwrites what is freed, so that what reads or writes it shows. `child=COMMAND` is a program that speaks the protocol of `difftest serve`.
     #[arg(long, value_delimiter = ',')]
     pub(crate) engines: Option<Vec<String>>,
 }

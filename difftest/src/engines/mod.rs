@@ -16,16 +16,16 @@ use thiserror::Error;
 /// The names of all engines that this build knows, the one that others are held to first.
 pub const NAMES: &[&str] = &["reference", "optimized", "coq", "cpython"];
 
-/// The name of the group of every Python interpreter that is found.
-pub const PYTHONS: &str = "pythons";
+/// The names of the groups of every Python interpreter that is found, each with the name of one of it.
+const GROUPS: [(&str, &str); 2] = [("pythons", "python"), ("pythons-dev", "python-dev")];
 
 /// An engine cannot be had.
 #[derive(Debug, Error)]
 pub enum Unavailable {
     /// No engine has the name.
-    #[error("`{0}` is not an engine; name some of reference, optimized, coq, cpython, pythons, python=PATH, child=COMMAND")]
+    #[error("`{0}` is not an engine; name some of reference, optimized, coq, cpython, pythons, python=PATH, pythons-dev, python-dev=PATH, child=COMMAND")]
     Unknown(String),
-    /// There is no interpreter for the group `pythons`.
+    /// There is no interpreter for a group.
     #[error("no python interpreter was found on PATH or under pyenv; name one with `python=PATH`")]
     NoPythons,
     /// The build left it out.
@@ -55,31 +55,32 @@ pub fn start(name: &str) -> Result<Box<dyn Engine>, Unavailable> {
         "cpython" => Err(Unavailable::LeftOut),
         _ => match name.split_once('=') {
             Some(("child", command)) => Ok(Box::new(child::Child::start(name, shlex::split(command).unwrap_or_default())?)),
-            Some(("python", path)) => Ok(Box::new(python::Python::start(name, path)?)),
+            Some(("python", path)) => Ok(Box::new(python::Python::start(name, path, &[])?)),
+            Some(("python-dev", path)) => Ok(Box::new(python::Python::start(name, path, &["-X", "dev"])?)),
             _ => Err(Unavailable::Unknown(name.to_owned())),
         },
     }
 }
 
-/// The names with `pythons`, where it is one of them, replaced by every interpreter that was found.
-/// `left_out` is told of each file that looks like an interpreter and does not work.
+/// The names with `pythons` and `pythons-dev`, where they are among them, replaced by every interpreter
+/// that was found. `left_out` is told of each file that looks like an interpreter and does not work.
 ///
 /// # Errors
 ///
-/// If no interpreter was found for `pythons`.
+/// If no interpreter was found for a group.
 pub fn expand(names: Vec<String>, left_out: impl Fn(&python::LeftOut)) -> Result<Vec<String>, Unavailable> {
     let mut expanded = Vec::with_capacity(names.len());
     for name in names {
-        if name != PYTHONS {
+        let Some((_, one)) = GROUPS.iter().find(|(group, _)| *group == name) else {
             expanded.push(name);
             continue;
-        }
+        };
         let (found, broken) = python::find();
         broken.iter().for_each(&left_out);
         if found.is_empty() {
             return Err(Unavailable::NoPythons);
         }
-        expanded.extend(found.iter().map(|found| format!("python={}", found.path.display())));
+        expanded.extend(found.iter().map(|found| format!("{one}={}", found.path.display())));
     }
     Ok(expanded)
 }

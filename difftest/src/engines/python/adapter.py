@@ -1,6 +1,6 @@
 """Answers operation traces with the `contextvars` of whatever Python runs this file.
 
-Started as `PYTHON -I adapter.py`. Needs the standard library alone, and no syntax newer than 3.7.
+Started as `PYTHON -I adapter.py`, perhaps with `-X dev`. Needs the standard library alone, and no syntax newer than 3.7.
 
 The protocol is one JSON object a line. First the adapter says who it is:
 
@@ -1239,6 +1239,8 @@ def hello():
     version = ".".join(map(str, sys.implementation.version[:3]))
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         version += "t"
+    if sys.flags.dev_mode:
+        version += " in development mode"
     said = {
         "protocol": 1,
         "engine": {"name": sys.implementation.name, "version": version},

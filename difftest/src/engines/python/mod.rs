@@ -24,17 +24,19 @@ pub struct Python {
 }
 
 impl Python {
-    /// Starts the interpreter at a path; `name` is the engine's on the command line.
+    /// Starts the interpreter at a path, with options of its own; `name` is the engine's on the command
+    /// line. The environment's `PYTHON*` variables are ignored, so that a run does not depend on them.
     ///
     /// # Errors
     ///
     /// If the adapter cannot be written, or the interpreter does not start or has no contextvars.
-    pub fn start(name: &str, path: &str) -> Result<Self, EngineError> {
+    pub fn start(name: &str, path: &str, options: &[&str]) -> Result<Self, EngineError> {
         let adapter = write_adapter().map_err(|error| EngineError {
             engine: name.to_owned(),
             reason: format!("cannot write its adapter to a temporary file: {error}"),
         })?;
-        let words = vec![path.to_owned(), "-I".to_owned(), adapter.to_string_lossy().into_owned()];
+        let words = std::iter::once(path).chain(["-I"]).chain(options.iter().copied()).map(str::to_owned);
+        let words = words.chain([adapter.to_string_lossy().into_owned()]).collect();
         Ok(Self { child: Child::start(name, words)?, _adapter: adapter })
     }
 }
