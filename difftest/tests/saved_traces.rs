@@ -14,23 +14,19 @@ fn replay(path: &Path) -> Result<(), Failed> {
     let trace = load_trace(path)?;
     let mut all = Vec::new();
     for name in engines::at_hand() {
-        match engines::start(name) {
-            Ok(mut engine) if lockstep::can_run(engine.as_ref(), &trace) => {
-                if let Some(divergence) = lockstep::check_recorded(engine.as_mut(), &trace)? {
-                    return Err(format!("`{name}` differs from what is recorded: {}", divergence.difference.text).into());
-                }
-                all.push(engine);
-            }
-            Ok(engine) => {
-                eprintln!("{} {} is left out: {} {}", name, engine.identity().version, path.display(), trace.needs())
-            }
-            Err(error) => return Err(error.into()),
+        let mut engine = engines::start(name)?;
+        if lockstep::can_run(engine.as_ref(), &trace)
+            && let Some(divergence) = lockstep::check_recorded(engine.as_mut(), &trace)?
+        {
+            return Err(format!("`{name}` differs from what is recorded: {}", divergence.difference.text).into());
         }
+        all.push(engine);
     }
-    match lockstep::run(&mut all, &trace.steps, Observe::EveryStep, None)?.divergence {
-        Some(divergence) => Err(divergence.difference.text.into()),
-        None => Ok(()),
+    let lockstep = lockstep::run(&mut all, &trace.steps, Observe::EveryStep, None)?;
+    for identity in lockstep.left_out {
+        eprintln!("{} {} is left out: {} {}", identity.name, identity.version, path.display(), trace.needs());
     }
+    lockstep.divergence.map_or(Ok(()), |divergence| Err(divergence.difference.text.into()))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -23,7 +23,9 @@ const GROUPS: [(&str, &str); 2] = [("pythons", "python"), ("pythons-dev", "pytho
 #[derive(Debug, Error)]
 pub enum Unavailable {
     /// No engine has the name.
-    #[error("`{0}` is not an engine; name some of reference, optimized, coq, cpython, pythons, python=PATH, pythons-dev, python-dev=PATH, child=COMMAND")]
+    #[error(
+        "`{0}` is not an engine; name some of reference, optimized, coq, cpython, pythons, python=PATH, pythons-dev, python-dev=PATH, child=COMMAND"
+    )]
     Unknown(String),
     /// There is no interpreter for a group.
     #[error("no python interpreter was found on PATH or under pyenv; name one with `python=PATH`")]
