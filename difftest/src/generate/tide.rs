@@ -95,10 +95,11 @@ impl Grower<'_> {
         Some(Operation::VarReset { variable, token })
     }
 
-    /// A set of a variable to what it is bound to already, the same object.
+    /// A set of a variable to what it is bound to already, the same object, while the trace holds that.
     pub(super) fn set_again(&mut self, thread: ThreadId, choice: &mut Choice) -> Option<Operation> {
+        let is_held = |value: &Value| !matches!(value, Value::Made(id) if !self.values.contains(id));
         let (variable, value) = around(&self.variables, choice)
-            .find_map(|variable| self.model.current_value(thread, variable).map(|value| (variable, value)))?;
+            .find_map(|variable| self.model.current_value(thread, variable).filter(is_held).map(|value| (variable, value)))?;
         Some(self.set(variable, value, choice))
     }
 }
