@@ -223,8 +223,12 @@ pub fn can_run(engine: &dyn Engine, trace: &Trace) -> bool {
 /// What the engine answers; a panic of the implementation under test is an answer too.
 fn answer(engine: &mut dyn Engine, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
     // An engine starts every trace from a fresh state, whatever a panic left of the last.
-    quietly(|| std::panic::catch_unwind(AssertUnwindSafe(|| engine.run(steps, observe))))
-        .unwrap_or_else(|_| Ok(Run { crash: Some(Crash::Panic), ..Run::default() }))
+    caught(|| engine.run(steps, observe)).unwrap_or_else(|| Ok(Run { crash: Some(Crash::Panic), ..Run::default() }))
+}
+
+/// What the function answers; nothing where it panics.
+pub(crate) fn caught<R>(function: impl FnOnce() -> R) -> Option<R> {
+    quietly(|| std::panic::catch_unwind(AssertUnwindSafe(function))).ok()
 }
 
 thread_local! {

@@ -2,7 +2,7 @@
 
 use contextvars_reference::{MapChange, Reference};
 use contextvars_spec::{
-    Action, Answer, ContextId, Equality, Handle, IteratorId, KnownFault, Object, Observation, Observe, Operation, Outcome, Program,
+    Action, Answer, ContextId, Crash, Equality, Handle, IteratorId, KnownFault, Object, Observation, Observe, Operation, Outcome, Program,
     ReferenceId, RuleSet, Run, Step, ThreadId, TokenId, Value, ValueId, VariableId, Version, WatcherId,
 };
 
@@ -10,6 +10,7 @@ use super::choice::Choice;
 use super::programs::Reach;
 use super::settings::{Genome, Settings, Theme};
 use super::versions::writes;
+use crate::lockstep::caught;
 
 /// How many steps most traces take to look at everything at their end.
 const LAST_LOOK: usize = 48;
@@ -53,12 +54,13 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     if genome.settings.tide.is_some() {
         grower.compare_twins();
     }
-    let Grower { steps, answers, known_faults, mut observations, mut model, .. } = grower;
+    let Grower { steps, answers, known_faults, mut observations, mut model, crashed, .. } = grower;
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
         observations.push((steps.len() - 1, model.observe()));
     }
     let open_from = model.is_open().then(|| steps.len() - 1);
-    let run = Run { answers, observations, open_from, known_faults, ..Run::default() };
+    let crash = crashed.then_some(Crash::Panic);
+    let run = Run { answers, observations, open_from, known_faults, crash, ..Run::default() };
     Grown { run, rules: model.rules(), changes: model.take_changes(), steps }
 }
 
@@ -86,6 +88,8 @@ pub(super) struct Grower<'a> {
     pub(super) written: bool,
     /// How many objects are still to be dropped.
     pub(super) purge: usize,
+    /// Whether the model panicked: the trace ends with the step at which it did.
+    crashed: bool,
     made: [u32; 8],
 }
 
@@ -129,6 +133,7 @@ impl<'a> Grower<'a> {
             rising: true,
             written: false,
             purge: 0,
+            crashed: false,
             made,
         }
     }
@@ -140,11 +145,18 @@ impl<'a> Grower<'a> {
 
     pub(super) fn push(&mut self, thread: ThreadId, operation: Operation) {
         // What follows the rules leave open, so that nothing could be compared.
-        if self.model.is_open() {
+        if self.crashed || self.model.is_open() {
             return;
         }
         let step = Step::new(thread, operation);
-        let answer = self.model.step(&step);
+        let model = &mut self.model;
+        let Some(answer) = caught(|| model.step(&step)) else {
+            self.crashed = true;
+            // What a panic left of the model answers nothing more.
+            self.model = Reference::new();
+            self.steps.push(step);
+            return;
+        };
         let of_programs = step.operation.programs().flat_map(|program| &program.0).filter_map(Operation::definition);
         for made in step.operation.definition().into_iter().chain(of_programs) {
             match made {
