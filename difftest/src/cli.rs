@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use contextvars_difftest::engines::python::LeftOut;
 use contextvars_difftest::engines::{self, Unavailable};
 use contextvars_difftest::shard::Shard;
+use contextvars_spec::Engine;
 
 /// Runs operation traces through models of CPython's contextvars and through CPython itself.
 ///
@@ -150,15 +151,27 @@ pub(crate) struct EngineArguments {
     /// The engines, the one that the others are held to first [default: all that are to be had here].
     /// `python=PATH` is an interpreter, and `pythons` is every one that is found on PATH and under
     /// pyenv. With `python-dev=PATH` and `pythons-dev` they run in development mode, whose allocator
-    /// overwrites what is freed, so that what reads or writes it shows. `child=COMMAND` is a program that speaks the protocol of `difftest serve`.
+    /// overwrites what is freed, so that what reads or writes it shows. `child=COMMAND` is a program that
+    /// speaks the protocol of `difftest serve`, and `fresh=COMMAND` is one that is started anew for every
+    /// trace.
     #[arg(long, value_delimiter = ',')]
     pub(crate) engines: Option<Vec<String>>,
+    /// How long an engine in a process of its own may take to answer one trace, such as 1s [default: 20s].
+    /// What takes longer hangs: that is an answer, and shrinking meets it again and again.
+    #[arg(long, value_parser = duration)]
+    pub(crate) patience: Option<Duration>,
 }
 
 impl EngineArguments {
     /// As given, for the command that repeats what was done.
     pub(crate) fn given(&self) -> Option<String> {
         self.engines.as_ref().map(|engines| engines.join(","))
+    }
+
+    /// Starts the engines of these names.
+    pub(crate) fn start(&self, names: &[String]) -> Result<Vec<Box<dyn Engine>>, Unavailable> {
+        let patience = self.patience.unwrap_or(engines::child::PATIENCE);
+        names.iter().map(|name| engines::start_with(name, patience)).collect()
     }
 
     pub(crate) fn names(&self) -> Result<Vec<String>, Unavailable> {

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use contextvars_difftest::engines::optimized::Optimized;
 use contextvars_difftest::{lockstep, program, save};
+use contextvars_optimized::Shared;
 use contextvars_reference::Reference;
 use contextvars_spec::{Engine, load_trace, parse_trace};
 use proptest::prelude::*;
@@ -177,7 +178,7 @@ fn loads_or_tells(bytes: &[u8]) -> Result<bool, TestCaseError> {
         Ok(trace) => {
             let text = trace.to_json().map_err(|error| TestCaseError::fail(error.to_string()))?;
             prop_assert_eq!(parse_trace(path, text.as_bytes()).map_err(|error| error.to_string()), Ok(trace.clone()));
-            let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::default()), Box::new(Optimized)];
+            let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::default()), Box::new(Optimized::<Shared>::default())];
             let ran = lockstep::run(&mut engines, &trace.steps, lockstep::closest(&trace.steps), None);
             let divergence = ran.map_err(|error| TestCaseError::fail(error.to_string()))?.divergence;
             prop_assert!(divergence.is_none(), "{divergence:?}");

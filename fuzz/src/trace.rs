@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use contextvars_difftest::engines::optimized::Optimized;
+use contextvars_optimized::Shared;
 use contextvars_difftest::generate::grow;
 use contextvars_difftest::{campaign, lockstep, program};
 use contextvars_reference::Reference;
@@ -54,7 +55,7 @@ pub fn check_text(data: &[u8]) {
 }
 
 fn check(steps: &[Step], observe: Observe, known: Option<Run>) {
-    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::default()), Box::new(Optimized)];
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::default()), Box::new(Optimized::<Shared>::default())];
     let ran = lockstep::run(&mut engines, steps, observe, known).unwrap_or_else(|error| panic!("{error}"));
     let Some(divergence) = ran.divergence else { return };
     let (steps, divergence) = campaign::minimize(steps, divergence, &mut engines);

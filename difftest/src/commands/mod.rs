@@ -12,8 +12,8 @@ use std::error::Error;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use contextvars_difftest::engines::{self, Unavailable};
-use contextvars_spec::{Engine, Identity, Trace};
+use contextvars_difftest::engines;
+use contextvars_spec::{Identity, Trace};
 
 use crate::cli::{Arguments, Command, say_left_out};
 
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> Ended {
         Command::Merge { from, out, json } => merge::merge(&from, &out, json),
         Command::Record { paths } => replay::record(&paths),
         Command::Shrink { file, out, engines } => shrink::shrink(&file, out.as_deref(), &engines),
-        Command::Show { file, engines } => show::show(&file, &engines.names()?),
+        Command::Show { file, engines } => show::show(&file, &engines),
         Command::Golden { folder } => rules::golden(&folder),
         Command::Engines => list_engines(),
         Command::Rules { paths } => rules::rules(&paths),
@@ -40,10 +40,6 @@ pub(crate) fn run(arguments: Arguments) -> Ended {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-fn start(names: &[String]) -> Result<Vec<Box<dyn Engine>>, Unavailable> {
-    names.iter().map(|name| engines::start(name)).collect()
 }
 
 fn list_engines() -> Ended {

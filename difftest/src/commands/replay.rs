@@ -9,7 +9,7 @@ use contextvars_difftest::{golden, save};
 use contextvars_spec::{Engine, Rule, Trace, load_trace};
 use serde::Serialize;
 
-use super::{DIVERGENCE, Ended, start};
+use super::{DIVERGENCE, Ended};
 use crate::cli::EngineArguments;
 
 #[derive(Serialize)]
@@ -36,7 +36,7 @@ struct Replayed {
 }
 
 pub(crate) fn replay(paths: &[PathBuf], arguments: &EngineArguments, json: bool) -> Ended {
-    let mut engines = start(&arguments.names()?)?;
+    let mut engines = arguments.start(&arguments.names()?)?;
     let files = save::find(paths)?;
     let mut replayed = Replayed { traces: 0, left_out: Vec::new(), divergences: Vec::new(), bad: Vec::new() };
     for file in &files {

@@ -11,7 +11,7 @@ use contextvars_difftest::report::Summary;
 use contextvars_difftest::save;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{DIVERGENCE, Ended, start};
+use super::{DIVERGENCE, Ended};
 use crate::cli::RunArguments;
 
 /// Some two million operations: enough to meet every rule many times, in well under a minute.
@@ -20,7 +20,7 @@ const CASES: u64 = 20_000;
 pub(crate) fn run(arguments: &RunArguments) -> Ended {
     let names = arguments.engines.names()?;
     // Engines that do not start are a fault of usage: told before the work begins.
-    start(&names)?;
+    arguments.engines.start(&names)?;
     // A counterexample that has no place to go would be found in vain.
     let unwritable = |error| format!("cannot write to `{}`: {error}; name another folder with `--out`", arguments.out.display());
     save::check_writable(&arguments.out).and_then(|()| save::remove_stale(&arguments.out)).map_err(unwritable)?;
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         Until::Cases(_) => bar.inc(cases),
         Until::Elapsed(_) | Until::Found(_) => bar.set_position(bar.elapsed().as_secs()),
     };
-    let (outcome, failure) = match campaign::run(&plan, &|| start(&names), &interrupt, &progress) {
+    let (outcome, failure) = match campaign::run(&plan, &|| arguments.engines.start(&names), &interrupt, &progress) {
         Ok(outcome) => (outcome, None),
         Err(aborted) => (*aborted.so_far, Some(aborted.error)),
     };

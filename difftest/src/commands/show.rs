@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use contextvars_difftest::{lockstep, program};
 use contextvars_spec::{Observe, Outcome, load_trace};
 
-use super::{Ended, start};
+use super::Ended;
+use crate::cli::EngineArguments;
 
-pub(crate) fn show(file: &Path, names: &[String]) -> Ended {
+pub(crate) fn show(file: &Path, arguments: &EngineArguments) -> Ended {
     let trace = load_trace(file)?;
-    let mut engines = start(names)?;
+    let mut engines = arguments.start(&arguments.names()?)?;
     let mut out = stdout().lock();
     writeln!(out, "{}", program::python(&trace))?;
     writeln!(out, "# What each engine answers:")?;

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use contextvars_difftest::{campaign, lockstep, save};
 use contextvars_spec::load_trace;
 
-use super::{DIVERGENCE, Ended, start};
+use super::{DIVERGENCE, Ended};
 use crate::cli::EngineArguments;
 
 pub(crate) fn shrink(file: &Path, out: Option<&Path>, arguments: &EngineArguments) -> Ended {
-    let mut engines = start(&arguments.names()?)?;
+    let mut engines = arguments.start(&arguments.names()?)?;
     let original = load_trace(file)?;
     let Some(divergence) = lockstep::run(&mut engines, &original.steps, lockstep::closest(&original.steps), None)?.divergence else {
         writeln!(stdout(), "the engines agree on `{}`; there is nothing to shrink", file.display())?;

@@ -12,9 +12,9 @@ use contextvars_spec::{
     Crash, Engine, EngineError, Finalizes, Hello, Identity, Observe, PROTOCOL_VERSION, Request, Response, Run, Step, Version,
 };
 
-/// How long a process may take to start or to answer one trace, in seconds. The slowest interpreter
-/// starts in 3 s and answers a trace in less than 0.1 s; what takes longer does not end.
-const PATIENCE: u64 = 20;
+/// How long a process may take to start, and to answer one trace if nothing else is said. The slowest
+/// interpreter starts in 3 s and answers a trace in less than 0.1 s; what takes longer does not end.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The longest line that is read, in bytes: a thousand times the answers to a generated trace.
 const MAX_LINE_BYTES: u64 = 256 << 20;
@@ -30,6 +30,10 @@ pub struct Child {
     words: Vec<String>,
     hello: Hello,
     process: Option<Process>,
+    /// How long it may take to answer one trace.
+    patience: Duration,
+    /// Whether every trace gets a new process.
+    is_fresh: bool,
 }
 
 #[derive(Debug)]
@@ -41,15 +45,22 @@ struct Process {
 }
 
 impl Child {
-    /// Starts a program with its arguments; `name` is the engine's on the command line.
+    /// Starts a program with its arguments, which may take so long to answer one trace; `name` is the
+    /// engine's on the command line.
     ///
     /// # Errors
     ///
     /// If the process does not start or does not say hello.
-    pub fn start(name: &str, words: Vec<String>) -> Result<Self, EngineError> {
+    pub fn start(name: &str, words: Vec<String>, patience: Duration) -> Result<Self, EngineError> {
         let failure = |reason: String| EngineError { engine: name.to_owned(), reason };
         let (process, hello) = Process::start(&words).map_err(failure)?;
-        Ok(Self { name: name.to_owned(), words, hello, process: Some(process) })
+        Ok(Self { name: name.to_owned(), words, hello, process: Some(process), patience, is_fresh: false })
+    }
+
+    /// Gives every trace a new process, so that nothing that a trace has broken is left for the next.
+    #[must_use]
+    pub fn fresh(self) -> Self {
+        Self { is_fresh: true, ..self }
     }
 
     fn failure(&self, reason: impl Into<String>) -> EngineError {
@@ -86,7 +97,7 @@ impl Engine for Child {
             None => Process::start(&self.words).map_err(|reason| self.failure(reason))?.0,
         };
         let request = serde_json::to_string(&Request::new(steps, observe)).map_err(|error| self.failure(error.to_string()))?;
-        let line = match process.ask(&request) {
+        let line = match process.ask(&request, self.patience) {
             Ok(line) => line,
             Err(crash) => return Ok(Run { crash: Some(crash), ..Run::default() }),
         };
@@ -94,7 +105,7 @@ impl Engine for Child {
             .map_err(|error| self.failure(format!("its answer is not of the protocol: {error}; it begins `{}`", beginning(&line))))?;
         match response {
             Response::Run { answers, observations, gone } if answers.len() == steps.len() => {
-                self.process = Some(process);
+                self.process = Some(process).filter(|_| !self.is_fresh);
                 Ok(Run { answers, observations, gone, ..Run::default() })
             }
             Response::Run { answers, .. } => Err(self.failure(format!("it answered {} of {} steps", answers.len(), steps.len()))),
@@ -150,7 +161,7 @@ impl Process {
         });
         let mut process = Self { child, input, lines, errors };
         let hello = process
-            .line()
+            .line(PATIENCE)
             .map_err(|crash| format!("`{program}` ends before it says hello: {crash}; it wrote `{}`", process.complaints()))?;
         let hello: Hello = serde_json::from_str(&hello)
             .map_err(|error| format!("`{program}` says no hello of the protocol: {error}; it says `{}`", beginning(&hello)))?;
@@ -163,18 +174,18 @@ impl Process {
         Ok((process, hello))
     }
 
-    fn ask(&mut self, request: &str) -> Result<String, Crash> {
+    fn ask(&mut self, request: &str, patience: Duration) -> Result<String, Crash> {
         let written = writeln!(self.input, "{request}").and_then(|()| self.input.flush());
         // A process that does not read has ended, or is about to.
-        if written.is_err() { Err(self.end()) } else { self.line() }
+        if written.is_err() { Err(self.end()) } else { self.line(patience) }
     }
 
-    fn line(&mut self) -> Result<String, Crash> {
-        match self.lines.recv_timeout(Duration::from_secs(PATIENCE)) {
+    fn line(&mut self, patience: Duration) -> Result<String, Crash> {
+        match self.lines.recv_timeout(patience) {
             Ok(line) => Ok(line),
             Err(RecvTimeoutError::Timeout) => {
                 // Dropping the process kills it.
-                Err(Crash::Hang(PATIENCE))
+                Err(Crash::Hang(patience.as_secs()))
             }
             Err(RecvTimeoutError::Disconnected) => Err(self.end()),
         }

@@ -1,6 +1,7 @@
 //! The formal model as an engine: the oracle that `make -C spec/coq oracle` builds.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use contextvars_spec::{Engine, EngineError, Identity, Observe, Run, Step, Version};
 
@@ -26,14 +27,14 @@ impl Coq {
         built.exists().then_some(built)
     }
 
-    /// Starts the oracle.
+    /// Starts the oracle, which may take so long to answer one trace.
     ///
     /// # Errors
     ///
     /// If the process does not start or does not say hello.
-    pub fn start(oracle: PathBuf) -> Result<Self, EngineError> {
+    pub fn start(oracle: PathBuf, patience: Duration) -> Result<Self, EngineError> {
         let words = vec![oracle.into_os_string().to_string_lossy().into_owned()];
-        Ok(Self { oracle: Child::start("coq", words)? })
+        Ok(Self { oracle: Child::start("coq", words, patience)? })
     }
 }
 

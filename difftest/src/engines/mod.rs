@@ -8,13 +8,15 @@ pub mod optimized;
 pub mod python;
 
 use std::sync::Once;
+use std::time::Duration;
 
+use contextvars_optimized::{Confined, Shared};
 use contextvars_reference::Reference;
 use contextvars_spec::{Engine, EngineError};
 use thiserror::Error;
 
 /// The names of all engines that this build knows, the one that others are held to first.
-pub const NAMES: &[&str] = &["reference", "optimized", "coq", "cpython"];
+pub const NAMES: &[&str] = &["reference", "optimized", "confined", "coq", "cpython"];
 
 /// The names of the groups of every Python interpreter that is found, each with the name of one of it.
 const GROUPS: [(&str, &str); 2] = [("pythons", "python"), ("pythons-dev", "python-dev")];
@@ -24,7 +26,7 @@ const GROUPS: [(&str, &str); 2] = [("pythons", "python"), ("pythons-dev", "pytho
 pub enum Unavailable {
     /// No engine has the name.
     #[error(
-        "`{0}` is not an engine; name some of reference, optimized, coq, cpython, pythons, python=PATH, pythons-dev, python-dev=PATH, child=COMMAND"
+        "`{0}` is not an engine; name some of reference, optimized, confined, coq, cpython, pythons, python=PATH, pythons-dev, python-dev=PATH, child=COMMAND, fresh=COMMAND"
     )]
     Unknown(String),
     /// There is no interpreter for a group.
@@ -47,18 +49,30 @@ pub enum Unavailable {
 ///
 /// If there is no such engine, or it does not start.
 pub fn start(name: &str) -> Result<Box<dyn Engine>, Unavailable> {
+    start_with(name, child::PATIENCE)
+}
+
+/// As [`start`]; an engine in a process of its own may take so long to answer one trace.
+///
+/// # Errors
+///
+/// If there is no such engine, or it does not start.
+pub fn start_with(name: &str, patience: Duration) -> Result<Box<dyn Engine>, Unavailable> {
+    let child = |command| child::Child::start(name, shlex::split(command).unwrap_or_default(), patience);
     match name {
         "reference" => Ok(Box::new(Reference::default())),
-        "optimized" => Ok(Box::new(optimized::Optimized)),
-        "coq" => Ok(Box::new(coq::Coq::start(coq::Coq::find().ok_or(Unavailable::NotBuilt)?)?)),
+        "optimized" => Ok(Box::new(optimized::Optimized::<Shared>::default())),
+        "confined" => Ok(Box::new(optimized::Optimized::<Confined>::default())),
+        "coq" => Ok(Box::new(coq::Coq::start(coq::Coq::find().ok_or(Unavailable::NotBuilt)?, patience)?)),
         #[cfg(feature = "cpython")]
         "cpython" => Ok(Box::new(cpython::CPython::new()?)),
         #[cfg(not(feature = "cpython"))]
         "cpython" => Err(Unavailable::LeftOut),
         _ => match name.split_once('=') {
-            Some(("child", command)) => Ok(Box::new(child::Child::start(name, shlex::split(command).unwrap_or_default())?)),
-            Some(("python", path)) => Ok(Box::new(python::Python::start(name, path, &[])?)),
-            Some(("python-dev", path)) => Ok(Box::new(python::Python::start(name, path, &["-X", "dev"])?)),
+            Some(("child", command)) => Ok(Box::new(child(command)?)),
+            Some(("fresh", command)) => Ok(Box::new(child(command)?.fresh())),
+            Some(("python", path)) => Ok(Box::new(python::Python::start(name, path, &[], patience)?)),
+            Some(("python-dev", path)) => Ok(Box::new(python::Python::start(name, path, &["-X", "dev"], patience)?)),
             _ => Err(Unavailable::Unknown(name.to_owned())),
         },
     }

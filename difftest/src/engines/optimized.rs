@@ -1,16 +1,16 @@
 //! The optimized implementation as an engine.
 
-#![allow(clippy::arc_with_non_send_sync, reason = "the library shares values by `Arc`; a session stays on its thread")]
-
 mod programs;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 
 use contextvars_optimized::{
-    Context, ContextVar, EnterError, ExitError, Iter, ResetError, ThreadState, Token, VarId, WatcherError, Watchers, WeakContext,
+    Confined, Context, ContextVar, EnterError, ExitError, Iter, ResetError, Shared, Sharing, ThreadState, Token, VarId, WatcherError,
+    Watchers, WeakContext, fold_hash,
 };
 use contextvars_spec::{
     Action, Answer, ContextId, CurrentContext, Engine, EngineError, Error, Event, Exception, Finalizes, Gone, Handle, Identity, IteratorId,
@@ -18,15 +18,37 @@ use contextvars_spec::{
     ValueId, VariableId, Version, WatcherId,
 };
 
-use self::programs::{Held, Programs};
+use self::programs::{Held, Lives, Programs};
 
-/// The engine `optimized`.
-#[derive(Debug, Default)]
-pub struct Optimized;
+/// The library in one of its two ways to count.
+#[derive(Debug)]
+pub struct Optimized<S> {
+    counts: PhantomData<S>,
+}
 
-impl Engine for Optimized {
+impl<S> Default for Optimized<S> {
+    fn default() -> Self {
+        Self { counts: PhantomData }
+    }
+}
+
+/// A way to count, and the engine that has it.
+pub trait Counts: Sharing {
+    /// The engine's name.
+    const NAME: &'static str;
+}
+
+impl Counts for Shared {
+    const NAME: &'static str = "optimized";
+}
+
+impl Counts for Confined {
+    const NAME: &'static str = "confined";
+}
+
+impl<S: Counts> Engine for Optimized<S> {
     fn identity(&self) -> Identity {
-        Identity { name: "optimized".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+        Identity { name: S::NAME.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 
     fn python_version(&self) -> Version {
@@ -39,7 +61,8 @@ impl Engine for Optimized {
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
-        let session = Session::new();
+        let session = Session::<S>::new();
+        let lives = Rc::clone(&session.lives);
         let mut run = Run { answers: Vec::with_capacity(steps.len()), ..Run::default() };
         for (index, step) in steps.iter().enumerate() {
             run.answers.push(session.step(index, step));
@@ -48,6 +71,9 @@ impl Engine for Optimized {
             }
         }
         run.gone = Some(session.end(steps.len()));
+        drop(session);
+        // That is a panic of the engine, as one of the library's own would be.
+        lives.are_over();
         Ok(run)
     }
 }
@@ -59,13 +85,13 @@ enum View {
     Items,
 }
 
-struct Thread {
-    state: RefCell<Rc<ThreadState<Held>>>,
-    frames: RefCell<Vec<(Context<Held>, ContextId)>>,
+struct Thread<S: Sharing> {
+    state: RefCell<Rc<ThreadState<Held<S>, S>>>,
+    frames: RefCell<Vec<(Context<Held<S>, S>, ContextId)>>,
 }
 
-impl Thread {
-    fn state(&self) -> Rc<ThreadState<Held>> {
+impl<S: Sharing> Thread<S> {
+    fn state(&self) -> Rc<ThreadState<Held<S>, S>> {
         Rc::clone(&self.state.borrow())
     }
 }
@@ -76,7 +102,7 @@ impl Thread {
 type Table<Id, T> = RefCell<BTreeMap<Id, T>>;
 
 /// What a step takes out of its table and changes.
-type Shared<T> = Rc<RefCell<T>>;
+type Taken<T> = Rc<RefCell<T>>;
 
 fn found<Id: Ord, T: Clone>(table: &Table<Id, T>, id: Id) -> Option<T> {
     table.borrow().get(&id).cloned()
@@ -92,18 +118,21 @@ fn remove<Id: Ord, T>(table: &Table<Id, T>, id: Id) {
     drop(removed);
 }
 
-struct Session {
-    values: Table<ValueId, Arc<Held>>,
-    programs: Programs,
-    variables: Table<VariableId, ContextVar<Held>>,
+struct Session<S: Sharing> {
+    values: Table<ValueId, S::Value<Held<S>>>,
+    /// `None` and `MISSING`, of which there is one each.
+    constants: [S::Value<Held<S>>; 2],
+    lives: Rc<Lives>,
+    programs: Programs<S>,
+    variables: Table<VariableId, ContextVar<Held<S>, S>>,
     /// Also of variables that the trace has deleted, since maps and tokens still show them.
     names: Table<VarId, VariableId>,
-    tokens: Table<TokenId, Token<Held>>,
-    contexts: Rc<Table<ContextId, Context<Held>>>,
-    iterators: Table<IteratorId, (View, Shared<Iter<Held>>)>,
-    references: Table<ReferenceId, (ContextId, Rc<WeakContext<Held>>)>,
-    threads: Table<ThreadId, Rc<Thread>>,
-    watchers: Rc<Watchers<Held>>,
+    tokens: Table<TokenId, Token<Held<S>, S>>,
+    contexts: Rc<Table<ContextId, Context<Held<S>, S>>>,
+    iterators: Table<IteratorId, (View, Taken<Iter<Held<S>, S>>)>,
+    references: Table<ReferenceId, (ContextId, Rc<WeakContext<Held<S>, S>>)>,
+    threads: Table<ThreadId, Rc<Thread<S>>>,
+    watchers: Rc<Watchers<Held<S>, S>>,
     events: Rc<RefCell<Vec<Event>>>,
 }
 
@@ -132,11 +161,14 @@ fn answer(result: Result<(), Error>) -> Outcome {
     result.map_or_else(Outcome::Error, |()| Outcome::None)
 }
 
-impl Session {
+impl<S: Sharing> Session<S> {
     fn new() -> Rc<Self> {
+        let lives = Rc::<Lives>::default();
         let session = Rc::new_cyclic(|session| Self {
             values: Table::default(),
-            programs: Programs::new(Weak::clone(session)),
+            constants: [Value::None, Value::Missing].map(|value| S::value(Held::constant(value, &lives))),
+            programs: Programs::new(Weak::clone(session), &lives),
+            lives,
             variables: Table::default(),
             names: Table::default(),
             tokens: Table::default(),
@@ -156,14 +188,15 @@ impl Session {
         put(&self.threads, thread, Rc::new(Thread { state, frames: RefCell::default() }));
     }
 
-    fn fresh_state(&self) -> Rc<ThreadState<Held>> {
+    fn fresh_state(&self) -> Rc<ThreadState<Held<S>, S>> {
         Rc::new(ThreadState::with_watchers(Rc::clone(&self.watchers)))
     }
 
     fn observe(&self) -> Observation {
         let contexts = self.contexts.borrow();
         let names = self.names.borrow();
-        let bindings = |context: &Context<Held>| context.iter().filter_map(|(key, held)| Some((*names.get(&key)?, held.value()))).collect();
+        let bindings =
+            |context: &Context<Held<S>, S>| context.iter().filter_map(|(key, held)| Some((*names.get(&key)?, held.value()))).collect();
         Observation {
             contexts: contexts.iter().map(|(&id, context)| ObservedContext { context: id, bindings: bindings(context) }).collect(),
             tokens: self
@@ -182,7 +215,7 @@ impl Session {
         }
     }
 
-    fn context(&self, id: ContextId) -> Option<Context<Held>> {
+    fn context(&self, id: ContextId) -> Option<Context<Held<S>, S>> {
         found(&self.contexts, id)
     }
 
@@ -200,7 +233,7 @@ impl Session {
     }
 
     /// What an operation holds until it has ended, whatever programs do to the names (FINAL-5).
-    fn pin(&self, handle: Handle) -> Pin {
+    fn pin(&self, handle: Handle) -> Pin<S> {
         Pin {
             _value: if let Handle::Value(id) = handle { found(&self.values, id) } else { None },
             _variable: if let Handle::Variable(id) = handle { found(&self.variables, id) } else { None },
@@ -210,10 +243,11 @@ impl Session {
     }
 
     /// The value as the library is to store it: the trace's own object, so that identity is kept.
-    fn held(&self, value: Value) -> Option<Arc<Held>> {
+    fn held(&self, value: Value) -> Option<S::Value<Held<S>>> {
         match value {
             Value::Made(id) => found(&self.values, id),
-            Value::None | Value::Missing => Some(Arc::new(Held::constant(value))),
+            Value::None => Some(self.constants[0].clone()),
+            Value::Missing => Some(self.constants[1].clone()),
         }
     }
 
@@ -257,11 +291,11 @@ impl Session {
         Outcome::None
     }
 
-    fn operate(&self, thread: &Thread, operation: &Operation) -> Outcome {
+    fn operate(&self, thread: &Thread<S>, operation: &Operation) -> Outcome {
         match *operation {
             Operation::Value { equality, ref on_compare, ref on_drop, name } => {
                 let held = self.programs.make(name, equality, on_compare, on_drop);
-                put(&self.values, name, Arc::new(held));
+                put(&self.values, name, S::value(held));
                 Outcome::None
             }
             Operation::ContextVar { ref name, hash, default, ref on_hash, variable } => {
@@ -292,10 +326,9 @@ impl Session {
                 let variable = bound!(found(&self.tokens, token)).var().clone();
                 self.reset_with(thread, &variable, token)
             }
-            Operation::Context { context } | Operation::CapiNew { context } => self.name_context(context, Context::new()),
-            Operation::CopyContext { context } | Operation::CapiCopyCurrent { context } => {
-                self.name_context(context, thread.state().copy_context())
-            }
+            Operation::Context { context } | Operation::CapiNew { context } => self.name_context(context, Context::default()),
+            Operation::CopyContext { context } => self.name_context(context, thread.state().copy_context()),
+            Operation::CapiCopyCurrent { context } => self.name_context(context, thread.state().current_or_base().copy()),
             Operation::ContextCopy { source, context } => {
                 let copy = bound!(self.context(source)).copy();
                 self.name_context(context, copy)
@@ -327,7 +360,11 @@ impl Session {
                 self.look_up(context, key, |_, found| Outcome::Object(found.or(default).unwrap_or(Value::None).into()))
             }
             Operation::ContextLen { context } => Outcome::Count(bound!(self.context(context)).len() as u64),
-            Operation::Iter { context, iterator } | Operation::Keys { context, iterator } => self.iterate(context, iterator, View::Keys),
+            Operation::Iter { context, iterator } => {
+                let bindings = (&bound!(self.context(context))).into_iter();
+                self.name_iterator(iterator, View::Keys, bindings)
+            }
+            Operation::Keys { context, iterator } => self.iterate(context, iterator, View::Keys),
             Operation::Values { context, iterator } => self.iterate(context, iterator, View::Values),
             Operation::Items { context, iterator } => self.iterate(context, iterator, View::Items),
             Operation::Next { iterator } => {
@@ -343,7 +380,7 @@ impl Session {
             }
             Operation::IteratorLen { iterator } => Outcome::Count(bound!(found(&self.iterators, iterator)).1.borrow().map_len() as u64),
             Operation::Equal { left, right } => self.equal(left, right).map_or_else(Outcome::Error, Outcome::Bool),
-            Operation::NotEqual { left, right } => self.equal(left, right).map_or_else(Outcome::Error, |equal| Outcome::Bool(!equal)),
+            Operation::NotEqual { left, right } => self.not_equal(left, right).map_or_else(Outcome::Error, Outcome::Bool),
             // Python's texts are Python's own.
             Operation::Repr { .. } | Operation::Cache { .. } => Outcome::Unsupported,
             Operation::Hash { object } => match object {
@@ -377,14 +414,11 @@ impl Session {
                 _ => Outcome::Error(Error::CapiContextExpected),
             },
             Operation::CapiVarGet { variable, default } => match variable {
-                Object::Variable(variable) => match self.get(thread, variable, default) {
-                    Outcome::Error(Error::Lookup { .. }) => Outcome::NotFound,
-                    outcome => outcome,
-                },
+                Object::Variable(variable) => self.get_lent(thread, variable, default),
                 _ => Outcome::Error(Error::CapiVariableExpected),
             },
             Operation::CapiVarSet { variable, value, token } => match variable {
-                Object::Variable(variable) => self.set(thread, variable, value, token),
+                Object::Variable(variable) => self.set_owned(thread, variable, value, token),
                 _ => Outcome::Error(Error::CapiVariableExpected),
             },
             Operation::CapiVarReset { variable, token } => match (variable, token) {
@@ -411,26 +445,30 @@ impl Session {
             }
             Operation::HasCurrentContext {} => {
                 let has_current = thread.state().current().is_some();
-                let fresh = Context::new();
+                let fresh = Context::default();
                 let switched = thread.state().enter(&fresh).is_ok() && thread.state().exit(&fresh).is_ok();
                 if switched { Outcome::Bool(has_current) } else { Outcome::Unsupported }
             }
         }
     }
 
-    fn new_variable(&self, name: &str, hash: Option<i64>, default: Option<Arc<Held>>, id: VariableId) -> Outcome {
-        let variable = ContextVar::with_hash(name, hash.unwrap_or(i64::from(id.0)), default);
+    fn new_variable(&self, name: &str, hash: Option<i64>, default: Option<S::Value<Held<S>>>, id: VariableId) -> Outcome {
+        // Without a hash the trace's order is not compared, and the library may choose one.
+        let variable = ContextVar::build(name, default, hash);
+        if variable.id().folded_hash() != fold_hash(variable.hash()) {
+            return Outcome::Hash(variable.hash());
+        }
         put(&self.names, variable.id(), id);
         put(&self.variables, id, variable);
         Outcome::None
     }
 
-    fn name_context(&self, id: ContextId, context: Context<Held>) -> Outcome {
+    fn name_context(&self, id: ContextId, context: Context<Held<S>, S>) -> Outcome {
         put(&self.contexts, id, context);
         Outcome::None
     }
 
-    fn get(&self, thread: &Thread, id: VariableId, default: Option<Value>) -> Outcome {
+    fn get(&self, thread: &Thread<S>, id: VariableId, default: Option<Value>) -> Outcome {
         let variable = bound!(found(&self.variables, id));
         let found = match default {
             Some(default) => Ok(thread.state().get_or(&variable, bound!(self.held(default)))),
@@ -439,18 +477,38 @@ impl Session {
         found.map_or(Outcome::Error(Error::Lookup { variable: id }), |held| Outcome::Object(held.value().into()))
     }
 
-    fn set(&self, thread: &Thread, variable: VariableId, value: Value, token: TokenId) -> Outcome {
+    /// As [`Self::get`], by what the library has besides: a value that is lent, and a lookup without defaults.
+    fn get_lent(&self, thread: &Thread<S>, id: VariableId, default: Option<Value>) -> Outcome {
+        let (variable, state) = (bound!(found(&self.variables, id)), thread.state());
+        let found = match default {
+            Some(default) => Some(state.find(&variable).map_or(default, |held| held.value())),
+            None => state.with(&variable, Held::value).ok(),
+        };
+        found.map_or(Outcome::NotFound, |value| Outcome::Object(value.into()))
+    }
+
+    fn set(&self, thread: &Thread<S>, variable: VariableId, value: Value, token: TokenId) -> Outcome {
         let made = thread.state().set_shared(&bound!(found(&self.variables, variable)), bound!(self.held(value)));
         put(&self.tokens, token, made);
         Outcome::None
     }
 
-    fn reset(&self, thread: &Thread, variable: VariableId, token: TokenId) -> Outcome {
+    /// As [`Self::set`], by what the library has besides: a value that nobody else holds yet.
+    fn set_owned(&self, thread: &Thread<S>, variable: VariableId, value: Value, token: TokenId) -> Outcome {
+        if let Value::Made(_) = value {
+            return self.set(thread, variable, value, token);
+        }
+        let made = thread.state().set(&bound!(found(&self.variables, variable)), Held::constant(value, &self.lives));
+        put(&self.tokens, token, made);
+        Outcome::None
+    }
+
+    fn reset(&self, thread: &Thread<S>, variable: VariableId, token: TokenId) -> Outcome {
         let variable = bound!(found(&self.variables, variable));
         self.reset_with(thread, &variable, token)
     }
 
-    fn reset_with(&self, thread: &Thread, variable: &ContextVar<Held>, token: TokenId) -> Outcome {
+    fn reset_with(&self, thread: &Thread<S>, variable: &ContextVar<Held<S>, S>, token: TokenId) -> Outcome {
         let found = bound!(found(&self.tokens, token));
         answer(thread.state().reset(variable, &found).map_err(|error| match error {
             ResetError::Used => Error::TokenUsed { token },
@@ -459,7 +517,7 @@ impl Session {
         }))
     }
 
-    fn run_end(&self, thread: &Thread, result: Outcome) -> Outcome {
+    fn run_end(&self, thread: &Thread<S>, result: Outcome) -> Outcome {
         let frame = thread.frames.borrow_mut().pop();
         let (context, name) = bound!(frame);
         match thread.state().exit(&context) {
@@ -481,32 +539,54 @@ impl Session {
 
     fn iterate(&self, context: ContextId, iterator: IteratorId, view: View) -> Outcome {
         let bindings = bound!(self.context(context)).iter();
+        self.name_iterator(iterator, view, bindings)
+    }
+
+    fn name_iterator(&self, iterator: IteratorId, view: View, bindings: Iter<Held<S>, S>) -> Outcome {
         put(&self.iterators, iterator, (view, Rc::new(RefCell::new(bindings))));
         Outcome::None
     }
 
     fn equal(&self, left: Object, right: Object) -> Result<bool, Error> {
-        if let (Object::Context(left), Object::Context(right)) = (left, right)
-            && let (Some(left), Some(right)) = (self.context(left), self.context(right))
-        {
-            return left.try_eq_by(&right, |left, right| {
-                if left.value() == right.value() { Ok(true) } else { self.programs.equal(left.value().into(), right.value().into()) }
-            });
+        match (left, right) {
+            (Object::Context(left), Object::Context(right)) => match (self.context(left), self.context(right)) {
+                (Some(left), Some(right)) => left.try_eq_by(&right, |left, right| self.programs.equal(left.value(), right.value())),
+                _ => Ok(left == right),
+            },
+            (Object::Variable(left), Object::Variable(right)) => Ok(found(&self.variables, left) == found(&self.variables, right)),
+            (Object::Token(left), Object::Token(right)) => Ok(found(&self.tokens, left) == found(&self.tokens, right)),
+            _ => self.programs.equal(left, right),
         }
-        self.programs.equal(left, right)
+    }
+
+    /// `!=`, which the library has too where no value raises: `PartialEq` of contexts.
+    fn not_equal(&self, left: Object, right: Object) -> Result<bool, Error> {
+        let equal = self.equal(left, right)?;
+        if let (false, Object::Context(left), Object::Context(right)) = (self.programs.any(), left, right) {
+            return Ok(self.context(left) != self.context(right));
+        }
+        Ok(!equal)
     }
 
     /// Most of Python's surface has no counterpart; what switches contexts does it here too.
-    fn attempt(&self, thread: &Thread, action: Action, object: Object) -> Outcome {
+    fn attempt(&self, thread: &Thread<S>, action: Action, object: Object) -> Outcome {
         let Object::Context(name) = object else { return Outcome::Unsupported };
         let context = bound!(self.context(name));
         match action {
             Action::Truth => Outcome::Bool(!context.is_empty()),
-            Action::RunWithKeywords | Action::RunNotCallable => match thread.state().run(&context, || ()) {
-                Ok(()) if action == Action::RunNotCallable => Outcome::Error(Error::Unspecified { exception: Exception::TypeError }),
-                Ok(()) => Outcome::Count(2),
+            Action::RunWithKeywords => match thread.state().run(&context, || 2) {
+                Ok(count) => Outcome::Count(count),
                 Err(_) => Outcome::Error(Error::AlreadyEntered { context: name }),
             },
+            // What raises in Python panics in Rust.
+            Action::RunNotCallable => {
+                let state = thread.state();
+                match catch_unwind(AssertUnwindSafe(|| state.run(&context, || resume_unwind(Box::new(()))))) {
+                    Ok(Err(_)) => Outcome::Error(Error::AlreadyEntered { context: name }),
+                    Ok(Ok(())) => Outcome::None,
+                    Err(_) => Outcome::Error(Error::Unspecified { exception: Exception::TypeError }),
+                }
+            }
             _ => Outcome::Unsupported,
         }
     }
@@ -538,9 +618,9 @@ impl Session {
 }
 
 /// The clones that an operation holds.
-struct Pin {
-    _value: Option<Arc<Held>>,
-    _variable: Option<ContextVar<Held>>,
-    _token: Option<Token<Held>>,
-    _context: Option<Context<Held>>,
+struct Pin<S: Sharing> {
+    _value: Option<S::Value<Held<S>>>,
+    _variable: Option<ContextVar<Held<S>, S>>,
+    _token: Option<Token<Held<S>, S>>,
+    _context: Option<Context<Held<S>, S>>,
 }

@@ -5,23 +5,30 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
+use contextvars_optimized::Sharing;
 use contextvars_spec::{Call, Equality, Error, Gone, Moment, Object, Program, ThreadId, Trigger, Value, ValueId, VariableId};
 
 use super::Session;
 
 /// A value of the trace. It is made once, so that it goes when its last reference does.
-pub(super) struct Held {
+pub(super) struct Held<S: Sharing> {
     value: Value,
-    /// The session whose program runs when the value goes; none where it has no program.
-    session: Weak<Session>,
+    /// Whose programs run when the value is compared, and when it goes; none where it has none.
+    session: Weak<Session<S>>,
+    lives: Rc<Lives>,
 }
 
-impl Held {
+impl<S: Sharing> Held<S> {
+    fn new(value: Value, session: Weak<Session<S>>, lives: &Rc<Lives>) -> Self {
+        lives.begun.set(lives.begun.get() + 1);
+        Self { value, session, lives: Rc::clone(lives) }
+    }
+
     /// `None` or `MISSING`.
-    pub(super) fn constant(value: Value) -> Self {
-        Self { value, session: Weak::new() }
+    pub(super) fn constant(value: Value, lives: &Rc<Lives>) -> Self {
+        Self::new(value, Weak::new(), lives)
     }
 
     pub(super) fn value(&self) -> Value {
@@ -29,12 +36,37 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+/// Asked by the contexts of traces without programs; what raises is not equal.
+impl<S: Sharing> PartialEq for Held<S> {
+    fn eq(&self, other: &Self) -> bool {
+        let session = self.session.upgrade().or_else(|| other.session.upgrade());
+        session.map_or(self.value == other.value, |session| session.programs.equal(self.value, other.value) == Ok(true))
+    }
+}
+
+impl<S: Sharing> Drop for Held<S> {
     fn drop(&mut self) {
+        self.lives.ended.set(self.lives.ended.get() + 1);
         // A session that ends runs no more programs.
         if let (Value::Made(id), Some(session)) = (self.value, self.session.upgrade()) {
             session.programs.drop_value(id);
         }
+    }
+}
+
+/// How many values were made, and how many were dropped.
+#[derive(Default)]
+pub(super) struct Lives {
+    begun: Cell<u64>,
+    ended: Cell<u64>,
+}
+
+impl Lives {
+    /// # Panics
+    ///
+    /// Unless every value was dropped, and once: when nothing is held any more, nothing is left.
+    pub(super) fn are_over(&self) {
+        assert_eq!(self.begun, self.ended, "values made and values dropped");
     }
 }
 
@@ -45,8 +77,9 @@ struct Made {
 }
 
 /// What values do when they are compared and when they go, and what came of it.
-pub(super) struct Programs {
-    session: Weak<Session>,
+pub(super) struct Programs<S: Sharing> {
+    session: Weak<Session<S>>,
+    lives: Rc<Lives>,
     made: RefCell<BTreeMap<ValueId, Made>>,
     any: Cell<bool>,
     thread: Cell<ThreadId>,
@@ -59,10 +92,11 @@ pub(super) struct Programs {
     calls: RefCell<Vec<Call>>,
 }
 
-impl Programs {
-    pub(super) fn new(session: Weak<Session>) -> Self {
+impl<S: Sharing> Programs<S> {
+    pub(super) fn new(session: Weak<Session<S>>, lives: &Rc<Lives>) -> Self {
         Self {
             session,
+            lives: Rc::clone(lives),
             made: RefCell::default(),
             any: Cell::new(false),
             thread: Cell::new(ThreadId::MAIN),
@@ -100,12 +134,11 @@ impl Programs {
         self.calls.take()
     }
 
-    pub(super) fn make(&self, id: ValueId, equality: Equality, on_compare: &Program, on_drop: &Program) -> Held {
-        let session = if on_drop.is_empty() { Weak::new() } else { Weak::clone(&self.session) };
+    pub(super) fn make(&self, id: ValueId, equality: Equality, on_compare: &Program, on_drop: &Program) -> Held<S> {
         self.any.set(self.any.get() || !(on_compare.is_empty() && on_drop.is_empty()));
         let made = Made { equality, on_compare: on_compare.clone(), on_drop: on_drop.clone() };
         self.made.borrow_mut().insert(id, made);
-        Held { value: Value::Made(id), session }
+        Held::new(Value::Made(id), Weak::clone(&self.session), &self.lives)
     }
 
     /// `hash(name)`, where a name has a program for it.
@@ -117,13 +150,16 @@ impl Programs {
     }
 
     fn drop_value(&self, id: ValueId) {
-        self.gone.borrow_mut().push(Gone { value: id, during: self.moment.get() });
-        let program = self.made.borrow().get(&id).map(|made| made.on_drop.clone());
-        self.call(Object::Value(id), Trigger::Drop, &program.unwrap_or_default());
+        let program = self.made.borrow().get(&id).map(|made| made.on_drop.clone()).unwrap_or_default();
+        if !program.is_empty() {
+            self.gone.borrow_mut().push(Gone { value: id, during: self.moment.get() });
+            self.call(Object::Value(id), Trigger::Drop, &program);
+        }
     }
 
     /// `left == right` of values: the left one is asked, or the right one where only that is a value.
-    pub(super) fn equal(&self, left: Object, right: Object) -> Result<bool, Error> {
+    pub(super) fn equal(&self, left: impl Into<Object>, right: impl Into<Object>) -> Result<bool, Error> {
+        let (left, right) = (left.into(), right.into());
         let equality = |object| match object {
             Object::Value(id) => self.made.borrow().get(&id).map(|made| (id, made.equality)),
             _ => None,

@@ -6,6 +6,7 @@
 mod find;
 
 use std::io::Write;
+use std::time::Duration;
 
 use contextvars_spec::{Answer, Engine, EngineError, Finalizes, Identity, Observe, Operation, Outcome, Run, Step, Version};
 use tempfile::TempPath;
@@ -24,20 +25,21 @@ pub struct Python {
 }
 
 impl Python {
-    /// Starts the interpreter at a path, with options of its own; `name` is the engine's on the command
-    /// line. The environment's `PYTHON*` variables are ignored, so that a run does not depend on them.
+    /// Starts the interpreter at a path, with options of its own, which may take so long to answer one trace;
+    /// `name` is the engine's on the command line. The environment's `PYTHON*` variables are ignored, so that
+    /// a run does not depend on them.
     ///
     /// # Errors
     ///
     /// If the adapter cannot be written, or the interpreter does not start or has no contextvars.
-    pub fn start(name: &str, path: &str, options: &[&str]) -> Result<Self, EngineError> {
+    pub fn start(name: &str, path: &str, options: &[&str], patience: Duration) -> Result<Self, EngineError> {
         let adapter = write_adapter().map_err(|error| EngineError {
             engine: name.to_owned(),
             reason: format!("cannot write its adapter to a temporary file: {error}"),
         })?;
         let words = std::iter::once(path).chain(["-I"]).chain(options.iter().copied()).map(str::to_owned);
         let words = words.chain([adapter.to_string_lossy().into_owned()]).collect();
-        Ok(Self { child: Child::start(name, words)?, _adapter: adapter })
+        Ok(Self { child: Child::start(name, words, patience)?, _adapter: adapter })
     }
 }
 
