@@ -24,6 +24,14 @@ use crate::{save, shrink};
 /// few further situations and shrink more slowly; shorter ones build too little state.
 pub const LENGTH: usize = 160;
 
+/// How many genes the traces of a run's first cases grow from at the most, so many cases each: what a
+/// short trace shows needs no long one, and has less to lose when it is shrunk.
+const FIRST_LENGTHS: [usize; 8] = [8, 12, 16, 24, 32, 48, 64, 96];
+
+/// How many cases have each of the first lengths: enough to meet what few steps can show, and done in
+/// a twentieth of a second.
+const CASES_OF_A_LENGTH: u64 = 128;
+
 /// In one trace of so many it is followed which situations of CPython's trie it meets: the shape is
 /// built again for that, which takes about as long as generating the trace.
 pub const FOLLOW: u64 = 8;
@@ -159,7 +167,8 @@ pub fn run(
         let mut engines = engines()?;
         let identities: Vec<_> = engines.iter().map(|engine| engine.identity()).collect();
         let python = engines.iter().map(|engine| engine.python_version()).min().unwrap_or(Version::V3_14);
-        let strategy = genomes(LENGTH, python, plan.programs);
+        let lengths = FIRST_LENGTHS.into_iter().chain([LENGTH]);
+        let strategies: Vec<_> = lengths.map(|length| genomes(length, python, plan.programs)).collect();
         let mut own = Outcome::default();
         let mut work = || -> Result<(), CampaignError> {
             while let Some(case) = plan.shard.case(next.fetch_add(1, Ordering::Relaxed)) {
@@ -170,7 +179,8 @@ pub fn run(
                 if over || interrupt.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed) {
                     break;
                 }
-                let operations = run_case(plan, case, &strategy, &mut engines, &saving, &mut own)?;
+                let length = strategies.len().min((case / CASES_OF_A_LENGTH) as usize + 1) - 1;
+                let operations = run_case(plan, case, &strategies[length], &mut engines, &saving, &mut own)?;
                 progress(1, operations);
                 if matches!(plan.until, Until::Found(_)) && !own.found.is_empty() {
                     ended.store(true, Ordering::Relaxed);
@@ -250,7 +260,10 @@ fn run_case(
         *own.left_out.entry(identity.name).or_default() += 1;
     }
     if let Some(divergence) = ran.divergence {
-        let coarse = if grown.len() < LONG { shrink_genome(&mut tree, &divergence, engines) } else { None };
+        let coarse = with_concerned(&divergence, engines, |engines| match grown.len() {
+            ..LONG => shrink_genome(&mut tree, &divergence, engines),
+            _ => None,
+        });
         let steps = coarse.unwrap_or_else(|| grown.clone());
         let (steps, divergence) = minimize(&steps, divergence, engines);
         let mut trace = counterexample(steps, &divergence, engines);
@@ -297,8 +310,30 @@ pub fn keep_smallest(folder: &Path, trace: &Trace, divergence: &Divergence, engi
 
 /// Whether the same engine still differs, after every step. An engine that fails shows nothing.
 fn diverges(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Divergence> {
-    let ran = lockstep::run(engines, steps, lockstep::closest(steps), None).ok()?;
+    differs(steps, like, engines, lockstep::closest(steps))
+}
+
+/// As [`diverges`], but for what only the states between show: much sooner, since a state lists every
+/// binding of every context.
+fn answers_differ(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> bool {
+    differs(steps, like, engines, Observe::Every(usize::MAX)).is_some()
+}
+
+fn differs(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>], observe: Observe) -> Option<Divergence> {
+    let ran = lockstep::run(engines, steps, observe, None).ok()?;
     ran.divergence.filter(|divergence| divergence.right.name == like.right.name)
+}
+
+/// Works with the two engines that a divergence is about; what the others answer does not matter to it.
+fn with_concerned<R>(like: &Divergence, engines: &mut [Box<dyn Engine>], work: impl FnOnce(&mut [Box<dyn Engine>]) -> R) -> R {
+    let at = engines.iter().position(|engine| engine.identity().name == like.right.name).unwrap_or(0).max(1);
+    if at >= engines.len() {
+        return work(engines);
+    }
+    engines[1..=at].rotate_right(1);
+    let result = work(&mut engines[..2]);
+    engines[1..=at].rotate_left(1);
+    result
 }
 
 /// Proptest's shrinking, on settings and genes: coarse, quick, and blind to what steps mean.
@@ -310,7 +345,7 @@ fn shrink_genome(tree: &mut impl ValueTree<Value = Genome>, like: &Divergence, e
             break;
         }
         let steps = grow(&tree.current(), Observe::Every(usize::MAX)).steps;
-        moved = if diverges(&steps, like, engines).is_some() {
+        moved = if answers_differ(&steps, like, engines) {
             best = Some(steps);
             tree.simplify()
         } else {
@@ -322,10 +357,19 @@ fn shrink_genome(tree: &mut impl ValueTree<Value = Genome>, like: &Divergence, e
 
 /// Delta debugging, and the divergence that is left at the end of it.
 pub fn minimize(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {
+    with_concerned(&divergence.clone(), engines, |engines| minimize_among(steps, divergence, engines))
+}
+
+fn minimize_among(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {
     // What comes after the first difference goes at once, most often.
-    let end = diverges(steps, &divergence, engines).map_or(steps.len(), |found| found.difference.step + 1);
+    let end = diverges(steps, &divergence, engines).map_or(steps.len(), |found| steps.len().min(found.difference.step + 1));
     let steps = if diverges(&steps[..end], &divergence, engines).is_some() { &steps[..end] } else { steps };
-    let steps = shrink::shrink(steps, &mut |steps| diverges(steps, &divergence, engines).is_some());
+    let mut steps = steps.to_vec();
+    // Most of it by what shows soonest; what is left is looked at after every step.
+    if answers_differ(&steps, &divergence, engines) {
+        steps = shrink::shrink(&steps, &mut |steps| answers_differ(steps, &divergence, engines));
+    }
+    let steps = shrink::shrink(&steps, &mut |steps| diverges(steps, &divergence, engines).is_some());
     let left = diverges(&steps, &divergence, engines).unwrap_or(divergence);
     (steps, left)
 }

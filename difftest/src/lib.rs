@@ -4,6 +4,7 @@ pub mod campaign;
 pub mod compare;
 pub mod coverage;
 pub mod engines;
+mod exchange;
 pub mod generate;
 pub mod golden;
 pub mod laws;

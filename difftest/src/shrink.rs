@@ -4,8 +4,10 @@ use std::collections::HashSet;
 
 use contextvars_spec::{Equality, Handle, Object, Operation, Program, Step, ThreadId, Value, validate_steps};
 
-/// The smallest trace that can be reached from `steps` by removing steps and simplifying what is
-/// left, such that `fails` still holds. No single step of the result can be removed.
+use crate::exchange::exchanges;
+
+/// The smallest trace that can be reached from `steps` by removing steps, simplifying what is left, and
+/// showing the same in another way with fewer, such that `fails` still holds. No single step of the result can be removed.
 ///
 /// `fails` is called a few hundred times for a trace of a hundred steps.
 pub fn shrink(steps: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Vec<Step> {
@@ -15,7 +17,10 @@ pub fn shrink(steps: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Vec<Ste
         remove_chunks(&mut best, fails);
         simplify(&mut best, fails);
         if best == before {
-            return best;
+            match exchanges(&before).find(|fewer| validate_steps(fewer).is_ok() && fails(fewer)) {
+                Some(fewer) => best = fewer,
+                None => return best,
+            }
         }
     }
 }
@@ -124,7 +129,12 @@ fn plainer(step: &Step) -> Vec<Step> {
             offer(Operation::VarGet { variable, default: None });
             offer(Operation::VarGet { variable, default: Some(Value::None) });
         }
-        Operation::VarSet { variable, token, .. } => offer(Operation::VarSet { variable, value: Value::None, token }),
+        Operation::VarSet { variable, value, token } => {
+            offer(Operation::VarSet { variable, value: Value::None, token });
+            if let Value::Made(_) = value {
+                offer(Operation::VarSet { variable, value: Value::Missing, token });
+            }
+        }
         Operation::CapiVarSet { variable, value, token } => {
             if let Object::Variable(variable) = variable {
                 offer(Operation::VarSet { variable, value, token });
