@@ -32,6 +32,9 @@ const FIRST_LENGTHS: [usize; 8] = [8, 12, 16, 24, 32, 48, 64, 96];
 /// a twentieth of a second.
 const CASES_OF_A_LENGTH: u64 = 128;
 
+/// How many cases a run has before its traces have their full length.
+pub const SHORT: u64 = FIRST_LENGTHS.len() as u64 * CASES_OF_A_LENGTH;
+
 /// In one trace of so many it is followed which situations of CPython's trie it meets: the shape is
 /// built again for that, which takes about as long as generating the trace.
 pub const FOLLOW: u64 = 8;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use contextvars_difftest::campaign::{self, PROGRAMS, Plan, Until};
+use contextvars_difftest::campaign::{self, PROGRAMS, Plan, SHORT, Until};
 use contextvars_difftest::engines::optimized::Optimized;
 use contextvars_difftest::lockstep;
 use contextvars_difftest::shard::Shard;
@@ -45,7 +45,7 @@ impl Engine for Faulty {
 fn caught(name: &'static str, step: BreakStep, answer: BreakAnswer) {
     let out = tempfile::tempdir().expect("a temporary folder");
     let plan = Plan {
-        until: Until::Cases(300),
+        until: Until::Cases(SHORT + 300),
         seed: 11,
         shard: Shard::WHOLE,
         jobs: 1,
