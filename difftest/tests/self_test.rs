@@ -6,6 +6,7 @@ use contextvars_difftest::campaign::{self, PROGRAMS, Plan, SHORT, Until};
 use contextvars_difftest::engines::optimized::Optimized;
 use contextvars_difftest::lockstep;
 use contextvars_difftest::shard::Shard;
+use contextvars_optimized::Shared;
 use contextvars_reference::Reference;
 use contextvars_spec::{
     Call, Engine, EngineError, Error, Finalizes, Identity, Object, Observe, Operation, Outcome, Rule, Run, Step, Trigger, Value, Version,
@@ -94,7 +95,7 @@ impl Engine for Late {
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
-        let mut run = Optimized.run(steps, observe)?;
+        let mut run = Optimized::<Shared>::default().run(steps, observe)?;
         (self.lie)(&mut run);
         Ok(run)
     }
@@ -104,7 +105,7 @@ impl Engine for Late {
 fn late(name: &'static str, lie: fn(&mut Run)) -> (u64, Vec<String>) {
     let out = tempfile::tempdir().expect("a temporary folder");
     let plan = Plan {
-        until: Until::Cases(150),
+        until: Until::Cases(SHORT + 150),
         seed: 11,
         shard: Shard::WHOLE,
         jobs: 1,

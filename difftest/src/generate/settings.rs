@@ -113,10 +113,10 @@ enum Plot {
 
 /// The counts of bindings at which a tide turns: a few, and those around CPython's boundary of
 /// sixteen and the width of a node.
-const HIGH: [usize; 14] = [2, 3, 4, 6, 8, 16, 17, 17, 18, 20, 31, 32, 33, 40];
+const HIGH: [usize; 16] = [2, 3, 4, 6, 8, 16, 17, 17, 18, 20, 31, 32, 33, 34, 40, 48];
 
 /// How far a tide falls.
-const LOW: [usize; 6] = [0, 0, 1, 14, 15, 16];
+const LOW: [usize; 7] = [0, 0, 1, 14, 15, 16, 30];
 
 /// How many steps a gene makes in a large trace, so that a few genes make thousands.
 const BURST: usize = 64;
