@@ -183,3 +183,28 @@ fn what_another_thread_state_wrote_meanwhile_is_not_remembered() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn what_is_lent_outlives_that_another_thread_state_takes_the_context_over() -> Outcome {
+    // Whoever exits a base has current what it was entered over.
+    let (thread, other) = (ThreadState::<String>::new(), ThreadState::new());
+    let variable = ContextVar::new("v");
+    let (outer, inner, base) = (Context::new(), Context::new(), other.current_or_base());
+    thread.enter(&outer)?;
+    thread.set(&variable, "outer".repeat(9));
+    thread.with(&variable, |lent_of_outer| -> Outcome {
+        thread.enter(&inner)?;
+        thread.set(&variable, "inner".repeat(9));
+        thread.with(&variable, |lent_of_inner| -> Outcome {
+            thread.enter(&base)?;
+            other.exit(&base)?;
+            other.set(&variable, "inner, written".to_owned());
+            other.exit(&inner)?;
+            other.set(&variable, "outer, written".to_owned());
+            assert_eq!((lent_of_outer, lent_of_inner), (&"outer".repeat(9), &"inner".repeat(9)));
+            Ok(())
+        })?
+    })??;
+    assert_eq!(other.with(&variable, String::len)?, "outer, written".len());
+    Ok(())
+}

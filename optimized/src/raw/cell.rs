@@ -272,7 +272,8 @@ impl<V, S: Sharing> Current<V, S> {
         let spare = if is_base || !S::ATOMIC { 0 } else { SPARE };
         let claimed = context.cell.claim(spare)?;
         if is_base {
-            // Another thread may exit it, and have current what is below.
+            // Another thread state may exit it, and have current what is below, and write that.
+            self.keep_all();
             self.give_back_spare();
         } else if S::ATOMIC {
             context.cell.spare_access.write();
@@ -451,6 +452,29 @@ impl<V, S: Sharing> Current<V, S> {
         }
     }
 
+    /// Keeps what is lent of the current context and of those below it, down to a base: what is below
+    /// that was kept when it was entered.
+    #[inline(never)]
+    fn keep_all(&self) {
+        // SAFETY: INVARIANTS 9 to 11.
+        unsafe {
+            let mut next = self.loans.get();
+            while let Some(loan) = next.as_ref() {
+                next = loan.below;
+                let mut below = (*self.context.get()).as_ref();
+                while let Some(context) = below.filter(|context| !context.cell.is_marked()) {
+                    context.cell.previous_access.read();
+                    below = (*context.cell.previous.get()).as_ref();
+                    if loan.stamp == context.cell.stamp.get() {
+                        // What is kept once is not replaced: nothing goes here.
+                        let kept = loan.kept.take().unwrap_or_else(|| context.vars());
+                        loan.kept.set(Some(kept));
+                    }
+                }
+            }
+        }
+    }
+
     /// The value of a variable, if it is remembered.
     ///
     /// # Safety
@@ -531,7 +555,7 @@ impl<V, S: Sharing> Current<V, S> {
         self.loans.set(&raw const loan);
         let _lent = Lent { current: self, below };
         // SAFETY: the value is counted by the map, and by a clone of the map that the loan keeps once
-        // the map is written, or its context left so that others may write it.
+        // the map is written, or its context left, or a base entered over it, so that others may write it.
         function(Some(unsafe { &*value }))
     }
 
