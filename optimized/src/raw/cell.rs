@@ -303,10 +303,8 @@ impl<V, S: Sharing> Current<V, S> {
             return self.exit_base(context, is_current);
         }
         self.keep();
-        // INVARIANT 8: current and not made as a base, it is claimed. What was current before has the
-        // stamp that it got from here; a base has none.
-        let before = self.leave(context);
-        self.stamp.set(before);
+        // INVARIANT 8: current and not made as a base, it is claimed.
+        self.leave(context);
         Ok(())
     }
 
@@ -325,30 +323,27 @@ impl<V, S: Sharing> Current<V, S> {
             return Err(ExitError::NotEntered);
         }
         self.leave(context);
-        // SAFETY: INVARIANT 10.
-        match unsafe { &*self.context.get() } {
-            Some(before) => self.restamp(before),
-            None => self.stamp.set(0),
-        }
         Ok(())
     }
 
-    /// Leaves a context that is current and claimed; answers the stamp of what was before.
+    /// Leaves a context that is current and claimed.
     #[inline]
-    fn leave(&self, context: &Context<V, S>) -> u64 {
+    fn leave(&self, context: &Context<V, S>) {
         context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10.
-        let (left, stamp) = unsafe {
+        let left = unsafe {
             let before = (*context.cell.previous.get()).take();
-            let stamp = before.as_ref().map_or(0, |before| before.cell.stamp.get());
-            (std::mem::replace(&mut *self.context.get(), before), stamp)
+            match &before {
+                Some(before) => self.restamp(before),
+                None => self.stamp.set(0),
+            }
+            std::mem::replace(&mut *self.context.get(), before)
         };
         if let Some(left) = left {
             // The caller has a reference, so that nothing goes here.
             let spare = left.cell.give_up_spare(self.thread);
             left.cell.disclaim(spare);
         }
-        stamp
     }
 
     /// Sets the stamp to that of a context which is current from now on.
@@ -361,7 +356,8 @@ impl<V, S: Sharing> Current<V, S> {
         let given = self.end_of_stamps.get() - STAMPS..=self.last_stamp.get();
         context.cell.previous_access.write();
         if !given.contains(&context.cell.stamp.get()) {
-            // Another thread state had it current since, or nobody yet.
+            // Another thread state had it current since, or nobody yet. Even what is below can come from
+            // another: whoever exits a base takes all over that it was entered over.
             context.cell.stamp.set(self.new_stamp());
         }
         self.stamp.set(context.cell.stamp.get());
