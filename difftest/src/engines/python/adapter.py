@@ -483,6 +483,8 @@ class Session:
         self.thread_of = {}
         self.watchers = [None] * CAPI.WATCHERS
         self.watched = False
+        # What watchers saw during the current step.
+        self.told = []
         # The calls of programs in the current step: of what, on what, and what they answered.
         self.calls = []
         self.threads = {}
@@ -619,23 +621,31 @@ class Session:
         outcomes = []
         self.calls.append((of, on, outcomes))
         for step in program:
+            # The program may delete the name of a context of which watchers have been told.
+            if self.watched:
+                self.name_events()
             try:
                 outcomes.append(OPERATIONS.get(step["op"], not_here)(self, step))
             except Exception:
                 self.fail("step %d, `%s` in a program: %s" % (self.next, step["op"], traceback.format_exc()))
 
-    def events(self):
-        """What watchers saw since the last call."""
+    def name_events(self):
+        """Gives the contexts of which watchers were told the names that they have now."""
         seen = CAPI_OR_NONE.watchers.seen()
         if not seen:
-            return ""
+            return
         contexts = {id(held): '{"named":"%s"}' % name for name, held in self.bound.items() if name.startswith("ctx")}
         contexts[id(None)] = '"null"'
-        events = [
+        self.told.extend(
             '{"watcher":"%s","current":%s}' % (self.watchers[slot], contexts.get(current, '"unnamed"'))
             for slot, current in seen
-        ]
-        return ',"events":[%s]' % ",".join(events)
+        )
+
+    def events(self):
+        """What watchers saw since the last call."""
+        self.name_events()
+        told, self.told = self.told, []
+        return ',"events":[%s]' % ",".join(told) if told else ""
 
     def observation(self):
         """Every context and token that the trace holds, without touching a cache."""

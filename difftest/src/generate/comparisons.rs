@@ -1,0 +1,44 @@
+//! Comparisons that are written into: two contexts with like values, whose programs run while the two are
+//! compared, and one of them is current.
+
+use contextvars_spec::{ContextId, Equality, Object, Operation, Program, ThreadId, TokenId, Value, ValueId};
+
+use super::choice::Choice;
+use super::grow::{Grower, Kind};
+
+/// How many variables the two bind at the most: some that are compared after one that writes.
+const BOUND: usize = 4;
+
+/// How many traces in a hundred that have programs have such a comparison. Up to 3.13 it is a known fault,
+/// from which on an interpreter is not compared, and gets a new process.
+const SHARE: usize = 5;
+
+impl Grower<'_> {
+    /// Makes two contexts that bind some variables to equal values, and compares them while the second is
+    /// current.
+    pub(super) fn compare_while_writing(&mut self, choice: &mut Choice) {
+        if !choice.percent(SHARE) {
+            return;
+        }
+        let variables: Vec<_> = self.variables.iter().copied().take(1 + choice.below(BOUND)).collect();
+        let sides = [(); 2].map(|()| ContextId(self.number(Kind::Context)));
+        for (at, context) in sides.into_iter().enumerate() {
+            self.push(ThreadId::MAIN, Operation::Context { context });
+            self.push(ThreadId::MAIN, Operation::Run { context });
+            for &variable in &variables {
+                let value = ValueId(self.number(Kind::Value));
+                let (equality, on_compare) = (Equality::Group(0), self.program(60, choice));
+                self.push(ThreadId::MAIN, Operation::Value { equality, on_compare, on_drop: Program::default(), name: value });
+                let token = TokenId(self.number(Kind::Token));
+                self.push(ThreadId::MAIN, Operation::VarSet { variable, value: Value::Made(value), token });
+            }
+            if at == 0 {
+                self.push(ThreadId::MAIN, Operation::Return {});
+            }
+        }
+        let [left, right] = sides.map(Object::Context);
+        let (left, right) = if choice.percent(50) { (left, right) } else { (right, left) };
+        self.push(ThreadId::MAIN, Operation::Equal { left, right });
+        self.push(ThreadId::MAIN, Operation::Return {});
+    }
+}
