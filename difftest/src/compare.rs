@@ -35,7 +35,8 @@ pub fn first_difference(steps: &[Step], steered: bool, left: &Run, right: &Run) 
     if left.crash != right.crash {
         return Some(crash_difference(steps, left, right));
     }
-    let open_from = left.open_from.into_iter().chain(right.open_from).min().unwrap_or(usize::MAX);
+    let open_from = left.open_from.into_iter().chain(right.open_from).chain(strictness.open_from(steps, left, right));
+    let open_from = open_from.min().unwrap_or(usize::MAX);
     let answers = steps.iter().take(open_from).zip(left.answers.iter().zip(&right.answers)).enumerate();
     let mut outcome = None;
     for (index, (step, (left, right))) in answers {
@@ -79,6 +80,17 @@ fn ends_at_last(steps: &[Step], text: String, crash: &str) -> Difference {
 }
 
 impl Strictness {
+    /// The first comparison of which the order of iteration, where it is each engine's own, decides whose
+    /// programs run: what they do is there in all that follows.
+    fn open_from(self, steps: &[Step], left: &Run, right: &Run) -> Option<usize> {
+        if self.ordered {
+            return None;
+        }
+        let calls = |run: &Run, index: usize| run.answers.get(index).is_some_and(|answer| !answer.calls.is_empty());
+        let compares = |step: &Step| matches!(step.operation, Operation::Equal { .. } | Operation::NotEqual { .. });
+        (0..steps.len()).find(|&index| compares(&steps[index]) && (calls(left, index) || calls(right, index)))
+    }
+
     fn answers(self, index: usize, step: &Step, left: &Answer, right: &Answer) -> Option<Difference> {
         let tag = || step.operation.tag();
         let open = matches!(step.operation, Operation::Cache { .. }) && !self.counted;

@@ -7,10 +7,10 @@ use super::choice::Choice;
 use super::grow::{Grower, Kind};
 
 impl Grower<'_> {
-    /// A few times: a value is bound, the map shared, the binding overwritten or undone, the copy deleted,
+    /// Up to three times: a value is bound, the map shared, the binding overwritten or undone, the copy deleted,
     /// and some variables are written.
     pub(super) fn depart(&mut self, choice: &mut Choice) {
-        for _ in 0..1 + choice.below(3) {
+        for _ in 0..choice.below(4) {
             let Some(variable) = choice.of(&self.variables) else { return };
             let value = ValueId(self.number(Kind::Value));
             let on_drop = self.program(100, choice);

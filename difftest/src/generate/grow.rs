@@ -45,7 +45,9 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
         }
     }
     if genome.settings.programs {
-        grower.depart(&mut Choice::new(genome.genes.last().copied().unwrap_or_default()));
+        let mut choice = Choice::new(genome.genes.last().copied().unwrap_or_default());
+        grower.compare_while_writing(&mut choice);
+        grower.depart(&mut choice);
     }
     grower.look_at_everything();
     if genome.settings.versions {

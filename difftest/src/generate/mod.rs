@@ -5,6 +5,7 @@
 
 mod choice;
 mod churn;
+mod comparisons;
 mod departures;
 mod grow;
 mod hashes;
