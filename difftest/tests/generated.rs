@@ -5,7 +5,7 @@ use contextvars_spec::{Observe, Version, validate_steps};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     /// Engines in processes of their own, and files, take no other.
     #[test]

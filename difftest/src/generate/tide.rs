@@ -95,11 +95,16 @@ impl Grower<'_> {
         Some(Operation::VarReset { variable, token })
     }
 
-    /// A set of a variable to what it is bound to already, the same object, while the trace holds that.
+    /// What a variable is bound to in a thread's current context, if the trace still has a name for that.
+    pub(super) fn current_value(&self, thread: ThreadId, variable: VariableId) -> Option<Value> {
+        let value = self.model.current_value(thread, variable)?;
+        Some(value).filter(|value| !matches!(value, Value::Made(id) if !self.values.contains(id)))
+    }
+
+    /// A set of a variable to what it is bound to already, the same object.
     pub(super) fn set_again(&mut self, thread: ThreadId, choice: &mut Choice) -> Option<Operation> {
-        let is_held = |value: &Value| !matches!(value, Value::Made(id) if !self.values.contains(id));
-        let (variable, value) = around(&self.variables, choice)
-            .find_map(|variable| self.model.current_value(thread, variable).filter(is_held).map(|value| (variable, value)))?;
+        let (variable, value) =
+            around(&self.variables, choice).find_map(|variable| Some((variable, self.current_value(thread, variable)?)))?;
         Some(self.set(variable, value, choice))
     }
 }

@@ -24,7 +24,7 @@ impl Grower<'_> {
         let [original, twin] = [(); 2].map(|()| ContextId(self.number(Kind::Context)));
         self.push(ThreadId::MAIN, Operation::CopyContext { context: original });
         let bindings: Vec<_> =
-            self.variables.iter().filter_map(|&variable| Some((variable, self.model.current_value(ThreadId::MAIN, variable)?))).collect();
+            self.variables.iter().filter_map(|&variable| Some((variable, self.current_value(ThreadId::MAIN, variable)?))).collect();
         self.push(ThreadId::MAIN, Operation::Context { context: twin });
         self.push(ThreadId::MAIN, Operation::Run { context: twin });
         let set = |grower: &mut Self, variable, value| {
