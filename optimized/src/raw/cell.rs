@@ -161,9 +161,9 @@ pub(crate) struct Current<V, S: Sharing> {
     /// is remembered of it is right again when it is. Zero where there is no context, or one that was
     /// made as a base, which others may write.
     stamp: Cell<u64>,
-    /// The last stamp that was given, and the first after those that may be: no two thread states have
+    /// The next stamp that is given, and the first after those that may be: no two thread states have
     /// the same.
-    last_stamp: Cell<u64>,
+    next_stamp: Cell<u64>,
     end_of_stamps: Cell<u64>,
     /// The number of the thread, which a thread state never leaves.
     thread: u64,
@@ -250,7 +250,7 @@ impl<V, S: Sharing> Current<V, S> {
             context: UnsafeCell::new(None),
             loans: Cell::new(std::ptr::null()),
             stamp: Cell::new(0),
-            last_stamp: Cell::new(stamps),
+            next_stamp: Cell::new(stamps),
             end_of_stamps: Cell::new(stamps + STAMPS),
             thread: S::thread(),
             // No variable has the serial zero.
@@ -349,29 +349,38 @@ impl<V, S: Sharing> Current<V, S> {
     /// Sets the stamp to that of a context which is current from now on.
     #[inline]
     fn restamp(&self, context: &Context<V, S>) {
+        let stamp = context.cell.stamp.get();
+        // One of the last that were taken here, so that no other thread state had it current since.
+        if stamp.wrapping_sub(self.end_of_stamps.get() - STAMPS) < STAMPS {
+            context.cell.previous_access.read();
+            self.stamp.set(stamp);
+        } else {
+            self.stamp.set(self.stamp_anew(context));
+        }
+    }
+
+    /// The stamp of a context that nobody had yet, or another thread state. Even what is below can come
+    /// from another: whoever exits a base takes all over that it was entered over.
+    #[inline(never)]
+    fn stamp_anew(&self, context: &Context<V, S>) -> u64 {
         if context.cell.is_marked() {
-            self.stamp.set(0);
-            return;
+            // A base never gets one, so that nobody writes there.
+            return 0;
         }
-        let given = self.end_of_stamps.get() - STAMPS..=self.last_stamp.get();
+        let stamp = self.new_stamp();
         context.cell.previous_access.write();
-        if !given.contains(&context.cell.stamp.get()) {
-            // Another thread state had it current since, or nobody yet. Even what is below can come from
-            // another: whoever exits a base takes all over that it was entered over.
-            context.cell.stamp.set(self.new_stamp());
-        }
-        self.stamp.set(context.cell.stamp.get());
+        context.cell.stamp.set(stamp);
+        stamp
     }
 
     #[inline]
     fn new_stamp(&self) -> u64 {
-        let stamp = self.last_stamp.get() + 1;
-        if stamp == self.end_of_stamps.get() {
-            self.last_stamp.set(new_stamps());
-            self.end_of_stamps.set(self.last_stamp.get() + STAMPS);
-            return self.last_stamp.get();
+        if self.next_stamp.get() == self.end_of_stamps.get() {
+            self.next_stamp.set(new_stamps());
+            self.end_of_stamps.set(self.next_stamp.get() + STAMPS);
         }
-        self.last_stamp.set(stamp);
+        let stamp = self.next_stamp.get();
+        self.next_stamp.set(stamp + 1);
         stamp
     }
 
