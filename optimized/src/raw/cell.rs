@@ -1,15 +1,12 @@
-//! The cells that change: a context's map, and a thread state's current context.
+//! What a context consists of, and how tokens refer to it.
 
 use std::cell::{Cell, UnsafeCell};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::map::{Gone, Hamt};
+use super::map::Hamt;
 use crate::context::Context;
-use crate::error::ExitError;
 use crate::sharing::{Access, Shared, Sharing, Word};
-use crate::variable::VarId;
 
 /// What a context consists of.
 pub(crate) struct ContextCell<V, S: Sharing> {
@@ -18,33 +15,33 @@ pub(crate) struct ContextCell<V, S: Sharing> {
     // INVARIANT 8: written only under the lock, and only through a thread state whose current context
     // this is. A context that was not made as a base is current in one thread state at most: the one
     // that claimed it. So that one may read it without the lock.
-    vars: UnsafeCell<Hamt<V, S>>,
-    vars_access: S::Access,
+    pub(super) vars: UnsafeCell<Hamt<V, S>>,
+    pub(super) vars_access: S::Access,
     // INVARIANT 9: touched only by the thread state that claimed the context, or by who drops it; of a
     // context that was made as a base, which several thread states can leave, under the lock.
-    previous: UnsafeCell<Option<Context<V, S>>>,
+    pub(super) previous: UnsafeCell<Option<Context<V, S>>>,
     /// The stamp of what the thread state that made it current last remembers of it. Touched as
     /// `previous`.
-    stamp: Cell<u64>,
-    previous_access: S::Access,
+    pub(super) stamp: Cell<u64>,
+    pub(super) previous_access: S::Access,
     /// The thread that accounts for `spare`; zero where nobody does.
-    owner: S::Word,
+    pub(super) owner: S::Word,
     /// How many references are counted that nobody holds: tokens come and go at the rate of sets, and
     /// take and give back one of these instead of counting.
     // INVARIANT 13: touched only by the owner, who has the context claimed in a thread state, and no
     // context that was made as a base entered over it.
-    spare: Cell<u64>,
-    spare_access: S::Access,
+    pub(super) spare: Cell<u64>,
+    pub(super) spare_access: S::Access,
 }
 
 /// How many references to a context are counted ahead when it is entered. More tokens of one entering
 /// than this are counted one by one.
-const SPARE: u64 = 1 << 16;
+pub(super) const SPARE: u64 = 1 << 16;
 
 // SAFETY: INVARIANTS 8, 9 and 13; locks and claims are atomic.
 unsafe impl<V: Send + Sync> Sync for ContextCell<V, Shared> {}
 
-struct Unlock<'a, W: Word>(&'a W);
+pub(super) struct Unlock<'a, W: Word>(&'a W);
 
 impl<W: Word> Drop for Unlock<'_, W> {
     #[inline]
@@ -70,13 +67,13 @@ impl<V, S: Sharing> ContextCell<V, S> {
 
     /// Whether the running thread, whose number it is, accounts for the spare references.
     #[inline]
-    fn is_owned(&self, thread: u64) -> bool {
+    pub(super) fn is_owned(&self, thread: u64) -> bool {
         S::ATOMIC && self.owner.get() == thread
     }
 
     /// The spare references that the caller has to give back from now on.
     #[inline]
-    fn give_up_spare(&self, thread: u64) -> u64 {
+    pub(super) fn give_up_spare(&self, thread: u64) -> u64 {
         if !self.is_owned(thread) {
             return 0;
         }
@@ -87,7 +84,7 @@ impl<V, S: Sharing> ContextCell<V, S> {
 
     /// Takes the lock. Nobody who holds it runs user code: no value is dropped or asked for equality.
     #[inline]
-    fn lock(&self) -> Option<Unlock<'_, S::Word>> {
+    pub(super) fn lock(&self) -> Option<Unlock<'_, S::Word>> {
         // One thread alone needs none, since it does not come back while it works.
         if !S::ATOMIC {
             return None;
@@ -126,6 +123,23 @@ impl<V, S: Sharing> ContextCell<V, S> {
 /// A token's reference to the context in which it was made.
 pub(crate) struct TokenContext<V, S: Sharing>(ManuallyDrop<Context<V, S>>);
 
+impl<V, S: Sharing> TokenContext<V, S> {
+    /// A reference more, which is not counted if the running thread, whose number it is, has a spare one.
+    #[inline]
+    pub(super) fn new(context: &Context<V, S>, thread: u64) -> Self {
+        let cell = &context.cell;
+        if cell.is_owned(thread) {
+            cell.spare_access.write();
+            if let Some(left) = cell.spare.get().checked_sub(1) {
+                cell.spare.set(left);
+                // SAFETY: INVARIANT 13: there was a spare one, and now is one less.
+                return Self(ManuallyDrop::new(Context { cell: unsafe { cell.take_spare() } }));
+            }
+        }
+        Self(ManuallyDrop::new(context.clone()))
+    }
+}
+
 impl<V, S: Sharing> Deref for TokenContext<V, S> {
     type Target = Context<V, S>;
     #[inline]
@@ -146,475 +160,5 @@ impl<V, S: Sharing> Drop for TokenContext<V, S> {
         }
         // SAFETY: nobody sees the reference after this.
         unsafe { ManuallyDrop::drop(&mut self.0) }
-    }
-}
-
-/// The current context of a thread state, and what is lent of it.
-pub(crate) struct Current<V, S: Sharing> {
-    // INVARIANT 10: no reference to this outlives a call of a method here, nor does user code run
-    // while there is one.
-    context: UnsafeCell<Option<Context<V, S>>>,
-    // INVARIANT 11: leads to the loans of the running calls of `with`, innermost first. Calls nest, so
-    // that each takes its own loan off when it ends, and all of the list lives.
-    loans: Cell<*const Loan<V, S>>,
-    /// The stamp of the current context, which it keeps until another thread state has it current: what
-    /// is remembered of it is right again when it is. Zero where there is no context, or one that was
-    /// made as a base, which others may write.
-    stamp: Cell<u64>,
-    /// The next stamp that is given, and the first after those that may be: no two thread states have
-    /// the same.
-    next_stamp: Cell<u64>,
-    end_of_stamps: Cell<u64>,
-    /// The number of the thread, which a thread state never leaves.
-    thread: u64,
-    /// What was found or bound last, by the serial of the variable and the stamp.
-    // INVARIANT 12: a value whose stamp is the current one is bound to that variable in the current
-    // context, whose map counts it: every write goes through here.
-    found: UnsafeCell<[Found<V, S>; FOUND]>,
-}
-
-/// How many values a thread state remembers; consecutive variables of one context do not get into each
-/// other's way.
-const FOUND: usize = 128;
-
-/// So many stamps are taken at once. What had one of those before is not remembered any more.
-const STAMPS: u64 = 1 << 20;
-
-/// The first of some stamps that nobody else has; none is zero.
-fn new_stamps() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(STAMPS);
-    LAST.fetch_add(STAMPS, Ordering::Relaxed)
-}
-
-/// Where a value is remembered.
-#[inline]
-fn found_at(key: VarId, stamp: u64) -> usize {
-    // Contexts that are current in turn have consecutive stamps, and mostly the same variables: they
-    // shall not get into each other's way either.
-    key.serial().wrapping_add(stamp.wrapping_mul(SPREAD)) as usize % FOUND
-}
-
-/// An odd number, so that no two of `FOUND` consecutive stamps have one place, and so that a few
-/// variables of one stamp come before those of the next.
-const SPREAD: u64 = 37;
-
-struct Found<V, S: Sharing> {
-    serial: u64,
-    stamp: u64,
-    /// Not counted.
-    value: MaybeUninit<S::Value<V>>,
-}
-
-/// A value that a running call of [`Current::with`] lends.
-struct Loan<V, S: Sharing> {
-    /// The stamp of the context whose map counts the value.
-    stamp: u64,
-    /// The map as it was, once the context is written or left.
-    kept: Cell<Option<Hamt<V, S>>>,
-    below: *const Self,
-}
-
-impl<V, S: Sharing> Drop for Current<V, S> {
-    fn drop(&mut self) {
-        self.give_back_spare();
-    }
-}
-
-/// What a look into the map of the current context finds.
-enum Looked<V, S: Sharing> {
-    /// A value that lives until the map is written, or another context current.
-    Uncounted(*const S::Value<V>),
-    /// A value of a map that others may write.
-    Counted(S::Value<V>),
-    Nothing,
-}
-
-/// Takes the innermost loan off.
-struct Lent<'a, V, S: Sharing> {
-    current: &'a Current<V, S>,
-    below: *const Loan<V, S>,
-}
-
-impl<V, S: Sharing> Drop for Lent<'_, V, S> {
-    #[inline]
-    fn drop(&mut self) {
-        // What the loan keeps goes with it, after this.
-        self.current.loans.set(self.below);
-    }
-}
-
-impl<V, S: Sharing> Current<V, S> {
-    pub(crate) fn new() -> Self {
-        let stamps = new_stamps();
-        Self {
-            context: UnsafeCell::new(None),
-            loans: Cell::new(std::ptr::null()),
-            stamp: Cell::new(0),
-            next_stamp: Cell::new(stamps),
-            end_of_stamps: Cell::new(stamps + STAMPS),
-            thread: S::thread(),
-            // No variable has the serial zero.
-            found: UnsafeCell::new([const { Found { serial: 0, stamp: 0, value: MaybeUninit::uninit() } }; FOUND]),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn get(&self) -> Option<Context<V, S>> {
-        // SAFETY: INVARIANT 10.
-        unsafe { (*self.context.get()).clone() }
-    }
-
-    /// Claims a context and makes it current over the one before; none where it is claimed.
-    #[inline]
-    pub(crate) fn enter(&self, context: &Context<V, S>) -> Option<()> {
-        let is_base = context.cell.is_marked();
-        let _unlock = if is_base { context.cell.lock() } else { None };
-        let spare = if is_base || !S::ATOMIC { 0 } else { SPARE };
-        let claimed = context.cell.claim(spare)?;
-        if is_base {
-            // Another thread state may exit it, and have current what is below, and write that.
-            self.keep_all();
-            self.give_back_spare();
-        } else if S::ATOMIC {
-            context.cell.spare_access.write();
-            context.cell.spare.set(spare);
-            context.cell.owner.set(self.thread);
-        }
-        context.cell.previous_access.write();
-        // SAFETY: INVARIANTS 9 and 10; what was not claimed has nothing before it that could go.
-        unsafe {
-            debug_assert!((*context.cell.previous.get()).is_none(), "what is not entered has nothing before it");
-            context.cell.previous.get().write((*self.context.get()).replace(Context { cell: claimed }));
-        }
-        self.restamp(context);
-        Some(())
-    }
-
-    /// Makes current what was before the current context, and gives up the claim.
-    ///
-    /// # Errors
-    ///
-    /// The context is not claimed, or another one is current.
-    #[inline]
-    pub(crate) fn exit(&self, context: &Context<V, S>) -> Result<(), ExitError> {
-        // SAFETY: INVARIANT 10.
-        let is_current = unsafe { (*self.context.get()).as_ref() }.is_some_and(|current| current.ptr_eq(context));
-        if !is_current || context.cell.is_marked() {
-            return self.exit_base(context, is_current);
-        }
-        self.keep();
-        // INVARIANT 8: current and not made as a base, it is claimed.
-        self.leave(context);
-        Ok(())
-    }
-
-    /// Exits a base, which others may exit too.
-    #[inline(never)]
-    fn exit_base(&self, context: &Context<V, S>, is_current: bool) -> Result<(), ExitError> {
-        if !context.cell.is_claimed() {
-            return Err(ExitError::NotEntered);
-        }
-        if !is_current {
-            return Err(ExitError::NotCurrent);
-        }
-        self.keep();
-        let _unlock = context.cell.lock();
-        if !context.cell.is_claimed() {
-            return Err(ExitError::NotEntered);
-        }
-        self.leave(context);
-        Ok(())
-    }
-
-    /// Leaves a context that is current and claimed.
-    #[inline]
-    fn leave(&self, context: &Context<V, S>) {
-        context.cell.previous_access.write();
-        // SAFETY: INVARIANTS 9 and 10.
-        let left = unsafe {
-            let before = (*context.cell.previous.get()).take();
-            match &before {
-                Some(before) => self.restamp(before),
-                None => self.stamp.set(0),
-            }
-            std::mem::replace(&mut *self.context.get(), before)
-        };
-        if let Some(left) = left {
-            // The caller has a reference, so that nothing goes here.
-            let spare = left.cell.give_up_spare(self.thread);
-            left.cell.disclaim(spare);
-        }
-    }
-
-    /// Sets the stamp to that of a context which is current from now on.
-    #[inline]
-    fn restamp(&self, context: &Context<V, S>) {
-        let stamp = context.cell.stamp.get();
-        // One of the last that were taken here, so that no other thread state had it current since.
-        if stamp.wrapping_sub(self.end_of_stamps.get() - STAMPS) < STAMPS {
-            context.cell.previous_access.read();
-            self.stamp.set(stamp);
-        } else {
-            self.stamp.set(self.stamp_anew(context));
-        }
-    }
-
-    /// The stamp of a context that nobody had yet, or another thread state. Even what is below can come
-    /// from another: whoever exits a base takes all over that it was entered over.
-    #[inline(never)]
-    fn stamp_anew(&self, context: &Context<V, S>) -> u64 {
-        if context.cell.is_marked() {
-            // A base never gets one, so that nobody writes there.
-            return 0;
-        }
-        let stamp = self.new_stamp();
-        context.cell.previous_access.write();
-        context.cell.stamp.set(stamp);
-        stamp
-    }
-
-    #[inline]
-    fn new_stamp(&self) -> u64 {
-        if self.next_stamp.get() == self.end_of_stamps.get() {
-            self.next_stamp.set(new_stamps());
-            self.end_of_stamps.set(self.next_stamp.get() + STAMPS);
-        }
-        let stamp = self.next_stamp.get();
-        self.next_stamp.set(stamp + 1);
-        stamp
-    }
-
-    /// Gives back the spare references to the current context and to those below it.
-    #[inline(never)]
-    fn give_back_spare(&self) {
-        // SAFETY: INVARIANTS 9 and 10; below what has no owner none has.
-        unsafe {
-            let mut next = (*self.context.get()).as_ref();
-            while let Some(context) = next.filter(|context| context.cell.is_owned(self.thread)) {
-                context.cell.give_back(context.cell.give_up_spare(self.thread));
-                context.cell.previous_access.read();
-                next = (*context.cell.previous.get()).as_ref();
-            }
-        }
-    }
-
-    /// Calls with the current context, which is made where there is none. The function runs no user
-    /// code.
-    #[inline]
-    pub(crate) fn with_context<R>(&self, function: impl FnOnce(&Context<V, S>) -> R) -> R {
-        // SAFETY: INVARIANT 10.
-        let context = unsafe { &mut *self.context.get() };
-        function(context.get_or_insert_with(Context::base))
-    }
-
-    /// A copy of the current context, which is made where there is none.
-    #[inline]
-    pub(crate) fn copy(&self) -> Context<V, S> {
-        // SAFETY: INVARIANTS 8 and 10: nobody else writes what is not marked.
-        let settled = unsafe { &*self.context.get() }.as_ref().filter(|context| !context.cell.is_marked()).and_then(|context| {
-            context.cell.vars_access.read();
-            // SAFETY: as above.
-            let vars = unsafe { &*context.cell.vars.get() };
-            (!vars.is_unsettled()).then(|| vars.clone())
-        });
-        Context::of(settled.unwrap_or_else(|| self.settle()), false)
-    }
-
-    /// The map of the current context, which is made where there is none, fit to be shared.
-    #[inline(never)]
-    fn settle(&self) -> Hamt<V, S> {
-        // Dropped when nothing is half done.
-        let mut gone = Gone::new();
-        self.with_context(|context| {
-            context.cell.locked(|vars| {
-                vars.settle(&mut gone);
-                vars.clone()
-            })
-        })
-    }
-
-    /// Keeps what is lent of the current context before it is written or left.
-    #[inline]
-    fn keep(&self) {
-        if !self.loans.get().is_null() {
-            self.keep_loans();
-        }
-    }
-
-    #[cold]
-    fn keep_loans(&self) {
-        // SAFETY: INVARIANTS 10 and 11. What is kept once is not replaced: nothing goes here.
-        unsafe {
-            let Some(context) = &*self.context.get() else { return };
-            let mut next = self.loans.get();
-            while let Some(loan) = next.as_ref() {
-                next = loan.below;
-                if loan.stamp == self.stamp.get() {
-                    let kept = loan.kept.take().unwrap_or_else(|| context.vars());
-                    loan.kept.set(Some(kept));
-                }
-            }
-        }
-    }
-
-    /// Keeps what is lent of the current context and of those below it, down to a base: what is below
-    /// that was kept when it was entered.
-    #[inline(never)]
-    fn keep_all(&self) {
-        // SAFETY: INVARIANTS 9 to 11.
-        unsafe {
-            let mut next = self.loans.get();
-            while let Some(loan) = next.as_ref() {
-                next = loan.below;
-                let mut below = (*self.context.get()).as_ref();
-                while let Some(context) = below.filter(|context| !context.cell.is_marked()) {
-                    context.cell.previous_access.read();
-                    below = (*context.cell.previous.get()).as_ref();
-                    if loan.stamp == context.cell.stamp.get() {
-                        // What is kept once is not replaced: nothing goes here.
-                        let kept = loan.kept.take().unwrap_or_else(|| context.vars());
-                        loan.kept.set(Some(kept));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The value of a variable, if it is remembered.
-    ///
-    /// # Safety
-    ///
-    /// INVARIANT 12: the answer lives until the map is written, or another context current.
-    #[inline]
-    unsafe fn remembered<'a>(&self, key: VarId) -> Option<&'a S::Value<V>> {
-        // SAFETY: nobody else has a reference to what is remembered; a stamp comes with a value.
-        unsafe {
-            let stamp = self.stamp.get();
-            let found = &(*self.found.get())[found_at(key, stamp)];
-            if found.serial == key.serial() && found.stamp == stamp {
-                return Some(&*found.value.as_ptr());
-            }
-        }
-        None
-    }
-
-    /// Remembers a value that is bound in the current context.
-    #[inline]
-    fn remember(&self, key: VarId, value: &S::Value<V>) {
-        let stamp = self.stamp.get();
-        if stamp != 0 {
-            // SAFETY: as above; the copy is not counted, and never dropped.
-            unsafe {
-                let found = &mut (*self.found.get())[found_at(key, stamp)];
-                (found.serial, found.stamp) = (key.serial(), stamp);
-                std::ptr::copy_nonoverlapping(value, found.value.as_mut_ptr(), 1);
-            }
-        }
-    }
-
-    /// Forgets a variable that is not bound any more.
-    #[inline]
-    fn forget(&self, key: VarId) {
-        // SAFETY: as above.
-        let found = unsafe { &mut (*self.found.get())[found_at(key, self.stamp.get())] };
-        if found.serial == key.serial() && found.stamp == self.stamp.get() {
-            found.serial = 0;
-        }
-    }
-
-    /// Looks a variable up that is not remembered.
-    #[inline(never)]
-    fn look_up(&self, key: VarId) -> Looked<V, S> {
-        // SAFETY: INVARIANTS 10 and 12: what is answered lives until the map is written, or another
-        // context current.
-        unsafe {
-            let Some(context) = &*self.context.get() else { return Looked::Nothing };
-            if context.cell.is_marked() {
-                // Others may write the map meanwhile.
-                return context.cell.locked(|vars| vars.find(key).cloned()).map_or(Looked::Nothing, Looked::Counted);
-            }
-            context.cell.vars_access.read();
-            // INVARIANT 8: this thread state has claimed the context, or there is one thread only.
-            let Some(value) = (*context.cell.vars.get()).find(key) else { return Looked::Nothing };
-            self.remember(key, value);
-            Looked::Uncounted(value)
-        }
-    }
-
-    /// Calls with the value of a variable, which is lent for that time without being counted.
-    #[inline]
-    pub(crate) fn with<R>(&self, key: VarId, function: impl FnOnce(Option<&V>) -> R) -> R {
-        // SAFETY: INVARIANTS 10 and 12: the references end before the function is called.
-        let value: *const V = unsafe {
-            match self.remembered(key) {
-                Some(value) => &raw const **value,
-                None => match self.look_up(key) {
-                    Looked::Uncounted(value) => std::ptr::from_ref::<V>(&*value),
-                    Looked::Counted(value) => return function(Some(&value)),
-                    Looked::Nothing => return function(None),
-                },
-            }
-        };
-        let below = self.loans.get();
-        let loan = Loan { stamp: self.stamp.get(), kept: Cell::new(None), below };
-        self.loans.set(&raw const loan);
-        let _lent = Lent { current: self, below };
-        // SAFETY: the value is counted by the map, and by a clone of the map that the loan keeps once
-        // the map is written, or its context left, or a base entered over it, so that others may write it.
-        function(Some(unsafe { &*value }))
-    }
-
-    /// The value of a variable, counted once more.
-    #[inline]
-    pub(crate) fn find(&self, key: VarId) -> Option<S::Value<V>> {
-        // SAFETY: INVARIANTS 10 and 12.
-        unsafe {
-            if let Some(value) = self.remembered(key) {
-                return Some(value.clone());
-            }
-            match self.look_up(key) {
-                Looked::Uncounted(value) => Some((*value).clone()),
-                Looked::Counted(value) => Some(value),
-                Looked::Nothing => None,
-            }
-        }
-    }
-
-    /// Binds a variable in the current context, which is made where there is none, and calls with that
-    /// context and the value before. The function runs no user code.
-    #[inline]
-    pub(crate) fn assoc<R>(&self, key: VarId, value: S::Value<V>, then: impl FnOnce(&Context<V, S>, Option<S::Value<V>>) -> R) -> R {
-        self.keep();
-        self.remember(key, &value);
-        // Dropped when nothing is half done.
-        let mut gone = Gone::new();
-        self.with_context(|context| {
-            let old = context.cell.locked(|vars| vars.assoc_into(key, value, &mut gone));
-            then(context, old)
-        })
-    }
-
-    /// A token's reference to the current context, which is not counted if there is a spare one.
-    #[inline]
-    pub(crate) fn token_context(&self, context: &Context<V, S>) -> TokenContext<V, S> {
-        let cell = &context.cell;
-        if cell.is_owned(self.thread) {
-            cell.spare_access.write();
-            if let Some(left) = cell.spare.get().checked_sub(1) {
-                cell.spare.set(left);
-                // SAFETY: INVARIANT 13: there was a spare one, and now is one less.
-                return TokenContext(ManuallyDrop::new(Context { cell: unsafe { cell.take_spare() } }));
-            }
-        }
-        TokenContext(ManuallyDrop::new(context.clone()))
-    }
-
-    /// Unbinds a variable in the current context, and answers its value.
-    pub(crate) fn without(&self, key: VarId) -> Option<S::Value<V>> {
-        self.keep();
-        self.forget(key);
-        // Dropped when nothing is half done.
-        let mut gone = Gone::new();
-        self.with_context(|context| context.cell.locked(|vars| vars.without_into(key, &mut gone)))
     }
 }

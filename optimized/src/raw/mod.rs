@@ -46,6 +46,7 @@
 
 mod cell;
 mod counted;
+mod current;
 mod equal;
 mod in_place;
 mod iter;
@@ -55,6 +56,7 @@ mod pool;
 mod tags;
 mod write;
 
-pub(crate) use cell::{ContextCell, Current, TokenContext};
+pub(crate) use cell::{ContextCell, TokenContext};
 pub(crate) use counted::{Counted, WeakCounted};
+pub(crate) use current::Current;
 pub use map::{Bindings, Hamt, HamtIter};
