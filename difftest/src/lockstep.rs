@@ -88,6 +88,11 @@ const MAX_OBSERVED: usize = 1 << 22;
 /// of many thousand steps or objects.
 #[must_use]
 pub fn closest(steps: &[Step]) -> Observe {
+    closest_within(MAX_OBSERVED, steps)
+}
+
+/// How often the state can be recorded within so many objects and bindings.
+pub(crate) fn closest_within(most: usize, steps: &[Step]) -> Observe {
     let (mut contexts, mut variables, mut tokens) = (0usize, 0usize, 0usize);
     for step in steps {
         match step.operation.definition() {
@@ -98,7 +103,7 @@ pub fn closest(steps: &[Step]) -> Observe {
         }
     }
     let state = contexts.saturating_mul(1 + variables).saturating_add(tokens);
-    match state.saturating_mul(steps.len()) / MAX_OBSERVED {
+    match state.saturating_mul(steps.len()) / most {
         0 => Observe::EveryStep,
         times => Observe::Every(times + 1),
     }

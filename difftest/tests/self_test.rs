@@ -46,7 +46,7 @@ impl Engine for Faulty {
 fn caught(name: &'static str, step: BreakStep, answer: BreakAnswer) {
     let out = tempfile::tempdir().expect("a temporary folder");
     let plan = Plan {
-        until: Until::Cases(SHORT + 300),
+        until: Until::Cases(SHORT),
         seed: 11,
         shard: Shard::WHOLE,
         jobs: 1,

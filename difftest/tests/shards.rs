@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use contextvars_difftest::campaign::{self, PROGRAMS, Plan, Until};
+use contextvars_difftest::campaign::{self, PROGRAMS, Plan, SHORT, Until};
 use contextvars_difftest::merge::{Merged, merge};
 use contextvars_difftest::save;
 use contextvars_difftest::shard::Shard;
 use contextvars_reference::Reference;
 use contextvars_spec::{Engine, EngineError, Error, Identity, Observe, Operation, Outcome, Run, Step, Trace, Version, load_trace};
 
-const CASES: u64 = 120;
+const CASES: u64 = SHORT + 120;
 const SHARDS: u64 = 5;
 
 /// The reference with a few faults; remembers the traces that it is given first, case by case.

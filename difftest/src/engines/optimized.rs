@@ -195,8 +195,9 @@ impl<S: Sharing> Session<S> {
     fn observe(&self) -> Observation {
         let contexts = self.contexts.borrow();
         let names = self.names.borrow();
-        let bindings =
-            |context: &Context<Held<S>, S>| context.iter().filter_map(|(key, held)| Some((*names.get(&key)?, held.value()))).collect();
+        let bindings = |context: &Context<Held<S>, S>| {
+            (&context.vars()).into_iter().filter_map(|(key, held)| Some((*names.get(&key)?, held.value()))).collect()
+        };
         Observation {
             contexts: contexts.iter().map(|(&id, context)| ObservedContext { context: id, bindings: bindings(context) }).collect(),
             tokens: self
@@ -355,10 +356,16 @@ impl<S: Sharing> Session<S> {
             Operation::GetItem { context, key } => self.look_up(context, key, |variable, found| {
                 found.map_or(Outcome::Error(Error::Key { variable }), |value| Outcome::Object(value.into()))
             }),
-            Operation::Contains { context, key } => self.look_up(context, key, |_, found| Outcome::Bool(found.is_some())),
-            Operation::ContextGet { context, key, default } => {
-                self.look_up(context, key, |_, found| Outcome::Object(found.or(default).unwrap_or(Value::None).into()))
-            }
+            Operation::Contains { context, key } => self.look_up(context, key, |variable, _| {
+                // By a map of its own, which is written without a trace in the context.
+                let mut map = bound!(self.context(context)).vars();
+                Outcome::Bool(map.without(bound!(found(&self.variables, variable)).id()).is_some())
+            }),
+            Operation::ContextGet { context, key, default } => self.look_up(context, key, |variable, _| {
+                let mut map = bound!(self.context(context)).vars();
+                let before = map.assoc(bound!(found(&self.variables, variable)).id(), self.constants[0].clone());
+                Outcome::Object(before.map(|held| held.value()).or(default).unwrap_or(Value::None).into())
+            }),
             Operation::ContextLen { context } => Outcome::Count(bound!(self.context(context)).len() as u64),
             Operation::Iter { context, iterator } => {
                 let bindings = (&bound!(self.context(context))).into_iter();
@@ -482,9 +489,30 @@ impl<S: Sharing> Session<S> {
         let (variable, state) = (bound!(found(&self.variables, id)), thread.state());
         let found = match default {
             Some(default) => Some(state.find(&variable).map_or(default, |held| held.value())),
-            None => state.with(&variable, Held::value).ok(),
+            None => {
+                // A finalizer would run at another moment, and see it.
+                let is_tried = !self.programs.any() && state.find(&variable).is_some();
+                state.with(&variable, |held| if is_tried { self.lent(&state, &variable, held) } else { held.value() }).ok()
+            }
         };
         found.map_or(Outcome::NotFound, |value| Outcome::Object(value.into()))
+    }
+
+    /// The value of a variable that is lent, read when its binding has gone for a while and its memory is
+    /// used anew. Only constants are of no one object, so that they can be bound again.
+    fn lent(&self, state: &ThreadState<Held<S>, S>, variable: &ContextVar<Held<S>, S>, held: &Held<S>) -> Value {
+        let value = held.value();
+        let other = match value {
+            Value::None => Value::Missing,
+            Value::Missing => Value::None,
+            Value::Made(_) => return value,
+        };
+        drop(state.set_shared(variable, self.constants[0].clone()));
+        let in_its_place = S::value(Held::<S>::constant(other, &self.lives));
+        let read = held.value();
+        drop(in_its_place);
+        drop(state.set(variable, Held::constant(value, &self.lives)));
+        read
     }
 
     fn set(&self, thread: &Thread<S>, variable: VariableId, value: Value, token: TokenId) -> Outcome {
@@ -573,6 +601,7 @@ impl<S: Sharing> Session<S> {
         let Object::Context(name) = object else { return Outcome::Unsupported };
         let context = bound!(self.context(name));
         match action {
+            Action::Truth if context.is_empty() != context.vars().is_empty() => Outcome::Count(0),
             Action::Truth => Outcome::Bool(!context.is_empty()),
             Action::RunWithKeywords => match thread.state().run(&context, || 2) {
                 Ok(count) => Outcome::Count(count),

@@ -212,10 +212,10 @@ impl<'a> Grower<'a> {
         next
     }
 
-    /// The thread of the last step, most of the time: hand-overs are dear and rarely needed.
+    /// The thread of the last step, of most traces most of the time: hand-overs are dear and rarely needed.
     fn thread(&mut self, choice: &mut Choice) -> ThreadId {
         let last = self.steps.last().map_or(ThreadId::MAIN, |step| step.thread);
-        if self.threads.contains(&last) && choice.percent(85) {
+        if self.threads.contains(&last) && choice.percent(if self.settings.restless { 50 } else { 85 }) {
             return last;
         }
         choice.of(&self.threads).unwrap_or(ThreadId::MAIN)
@@ -449,7 +449,7 @@ impl<'a> Grower<'a> {
             Theme::Threads => {
                 if self.threads.len() < self.settings.threads {
                     Operation::StartThread { started: ThreadId(self.number(Kind::Thread)) }
-                } else if !thread.is_main() && choice.percent(10) {
+                } else if !thread.is_main() && choice.percent(if self.model.open_runs(thread) > 0 { 50 } else { 10 }) {
                     Operation::EndThread {}
                 } else {
                     Operation::HasCurrentContext {}

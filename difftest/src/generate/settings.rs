@@ -77,6 +77,8 @@ pub struct Settings {
     pub unsteered: bool,
     /// Whether watchers are added faster than they are cleared.
     pub watchful: bool,
+    /// Whether every other step is another thread's, so that contexts go from one to the other.
+    pub restless: bool,
     /// Whether values and names have programs.
     pub programs: bool,
     /// The counts of bindings between which the current context rises and falls, if it does.
@@ -139,16 +141,16 @@ pub fn genomes(length: usize, python: Version, programs: u32) -> impl Strategy<V
     // Beyond sixteen variables a node of CPython's trie changes its kind.
     let variables = prop_oneof![6 => 1usize..=8, 2 => 9usize..=20, 1 => 21usize..=40];
     let newest = prop_oneof![9 => Just(python), 1 => Just(Version::V3_14)];
-    let shape = (variables, 1usize..=6, prop_oneof![4 => Just(1usize), 1 => 2usize..=3], 2usize..=12);
+    let shape = (variables, 1usize..=6, prop_oneof![3 => Just(1usize), 1 => 2usize..=3], 2usize..=12);
     let weighted = prop::bool::weighted;
-    let habits =
-        (weighted(0.03), weighted(0.2), weighted(0.02), weighted(0.05), weighted(0.7), weighted(f64::from(programs.min(100)) / 100.0));
+    let programs = weighted(f64::from(programs.min(100)) / 100.0);
+    let habits = (weighted(0.03), weighted(0.2), weighted(0.02), weighted(0.05), weighted(0.7), weighted(0.3), programs);
     let settings = (left_out, Hashes::any(), shape, habits, newest, plots()).prop_map(
         |(
             left_out,
             hashes,
             (variables, values, threads, contexts),
-            (unsteered, watchful, versions, churn, stays, programs),
+            (unsteered, watchful, versions, churn, stays, restless, programs),
             python,
             plot,
         )| {
@@ -161,6 +163,7 @@ pub fn genomes(length: usize, python: Version, programs: u32) -> impl Strategy<V
                 contexts,
                 unsteered,
                 watchful,
+                restless,
                 programs,
                 tide: None,
                 versions: false,

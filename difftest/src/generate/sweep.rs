@@ -33,6 +33,12 @@ impl Grower<'_> {
             self.push(ThreadId::MAIN, Operation::Repr { object: Object::Variable(variable) });
             self.push(ThreadId::MAIN, Operation::VarName { variable });
         }
+        // Of half the traces the threads end first, and leave what they have open.
+        if self.answers.len().is_multiple_of(2) {
+            for thread in self.threads.clone().into_iter().filter(|thread| !thread.is_main()) {
+                self.push(thread, Operation::EndThread {});
+            }
+        }
         for context in self.contexts.clone() {
             self.push(ThreadId::MAIN, Operation::Run { context });
             if matches!(self.answers.last(), Some(answer) if answer.outcome == Outcome::Called) {
