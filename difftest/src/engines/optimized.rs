@@ -87,7 +87,7 @@ enum View {
 
 struct Thread<S: Sharing> {
     state: RefCell<Rc<ThreadState<Held<S>, S>>>,
-    frames: RefCell<Vec<(Context<Held<S>, S>, ContextId)>>,
+    frames: RefCell<Vec<Frame<S>>>,
 }
 
 impl<S: Sharing> Thread<S> {
@@ -118,6 +118,15 @@ fn remove<Id: Ord, T>(table: &Table<Id, T>, id: Id) {
     drop(removed);
 }
 
+/// An open call of `Context.run`.
+type Frame<S> = (Context<Held<S>, S>, ContextId);
+
+/// An iterator, and what of each binding it answers.
+type Walk<S> = (View, Taken<Iter<Held<S>, S>>);
+
+/// A weak reference, and the name that its context had.
+type Reference<S> = (ContextId, Rc<WeakContext<Held<S>, S>>);
+
 struct Session<S: Sharing> {
     values: Table<ValueId, S::Value<Held<S>>>,
     /// `None` and `MISSING`, of which there is one each.
@@ -129,8 +138,8 @@ struct Session<S: Sharing> {
     names: Table<VarId, VariableId>,
     tokens: Table<TokenId, Token<Held<S>, S>>,
     contexts: Rc<Table<ContextId, Context<Held<S>, S>>>,
-    iterators: Table<IteratorId, (View, Taken<Iter<Held<S>, S>>)>,
-    references: Table<ReferenceId, (ContextId, Rc<WeakContext<Held<S>, S>>)>,
+    iterators: Table<IteratorId, Walk<S>>,
+    references: Table<ReferenceId, Reference<S>>,
     threads: Table<ThreadId, Rc<Thread<S>>>,
     watchers: Rc<Watchers<Held<S>, S>>,
     events: Rc<RefCell<Vec<Event>>>,
