@@ -23,11 +23,14 @@ pub const REASONS: [(Reason, &str); 12] = [
         "A leaf keeps its entries in order, and fits them so closely that an entry takes 24 bytes at most: a new entry moves others, and mostly copies the leaf. The others have room to grow, or no order, or no versions to keep.",
     ),
     (
-        Reason::Plain,
-        "CPython counts without a look at whether anybody shares, and copies one small node; ours copies a patch, whose values are counted once more each, and every ninth time a leaf.",
+        Reason::Kept,
+        "Ours copies a patch, whose values are counted once more each, and every ninth time leaves of up to 32 entries. CPython copies one small node at small sizes, and counts plainly.",
+    ),
+    (
+        Reason::Count,
+        "The work is the same, one count up and one down; CPython has no kind of node to tell apart, and what is left is where a count lies in memory.",
     ),
     (Reason::Walk, "A table is walked from one end to the other; ours sets up a cursor that could go down a tree, for one entry too."),
-    (Reason::Call, "Both are one comparison of pointers; ours is behind a call that was not inlined."),
     (
         Reason::Separate,
         "Maps that were built apart are compared leaf by leaf; a table that is not sorted is compared entry by entry, from one end to the other.",
@@ -54,12 +57,12 @@ pub enum Reason {
     OneEntry,
     /// Leaves without spare room.
     Exact,
-    /// CPython's plain counts.
-    Plain,
+    /// Versions that are all kept.
+    Kept,
+    /// A count and nothing else.
+    Count,
     /// Nothing to set up.
     Walk,
-    /// A call.
-    Call,
     /// Tables against leaves.
     Separate,
     /// A patch over little.
@@ -88,13 +91,9 @@ fn of(section: &str, loss: &Loss) -> Option<Reason> {
         "get hit, sequential" | "get hit, random" if loss.peer.contains("btreemap") => Some(Reason::OneEntry),
         "get hit, sequential" | "get hit, random" | "get miss" | "overwrite, unique" => Some(Reason::Table),
         "insert + remove, unique" | "build, an entry" => Some(Reason::Exact),
-        "overwrite, versions kept" | "remove, shared" | "insert, shared" | "overwrite, shared" | "clone + drop"
-            if loss.peer.starts_with("CPython") =>
-        {
-            Some(Reason::Plain)
-        }
+        "overwrite, versions kept" | "remove, shared" | "insert, shared" | "overwrite, shared" => Some(Reason::Kept),
+        "clone + drop" => Some(Reason::Count),
         "iterate, an entry" => Some(Reason::Walk),
-        "equality, same root" => Some(Reason::Call),
         "equality, one apart" if loss.size <= 4 => Some(Reason::Patch),
         "equality, separate" | "equality, one apart" => Some(Reason::Separate),
         _ => None,

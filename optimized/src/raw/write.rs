@@ -15,13 +15,14 @@ fn leaf_room(len: usize) -> usize {
 }
 
 /// Room for so many entries in a leaf that nobody else sees, and that is written once more: some entries
-/// later it would be copied again. From eight entries on, an entry takes 24 bytes at most.
+/// later it would be copied again. From eight entries on, an entry takes 24 bytes at most, the branches
+/// above among them.
 fn growing_room<V, S: Sharing>(len: usize) -> usize {
     if len < 8 {
         return len.next_multiple_of(4);
     }
     let mut room = leaf_room(len);
-    while room < FULL && Node::<V, S>::leaf_size(room + 1) <= 24 * len {
+    while room < FULL && Node::<V, S>::leaf_size(room + 1) <= 23 * len {
         room += 1;
     }
     room
