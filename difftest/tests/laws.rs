@@ -153,7 +153,7 @@ lies! {
             observation.contexts.iter_mut().for_each(|context| context.bindings.extend(context.bindings.first().copied()));
         }
     };
-    a_copy_is_empty breaks Law5 | Law1: |steps, run| {
+    a_copy_is_empty breaks Law5 | Law6 | Law1: |steps, run| {
         let copies: std::collections::HashSet<_> = steps.iter().filter_map(|step| match step.operation {
             Operation::ContextCopy { context, .. } | Operation::CopyContext { context } => Some(context),
             _ => None,
