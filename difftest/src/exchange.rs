@@ -7,11 +7,12 @@ use serde_json::Value as Json;
 const LONGEST: usize = 24;
 
 /// Traces of fewer steps that may show what these steps show: with one look in the place of several steps,
-/// one object in the place of two, another thread instead of another context, or a copy instead of a
-/// context that is entered. Whether they do, and whether they are valid, is for the caller to see.
+/// one object in the place of two, what a program does as a step, another thread instead of another context,
+/// or a copy instead of a context that is entered. Whether they do, and whether they are valid, is for the caller to see.
 pub(crate) fn exchanges(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> + '_ {
     let steps = if steps.len() <= LONGEST { steps } else { &[] };
-    looks(steps).chain(merged(steps)).chain(on_another_thread(steps)).chain(copied_later(steps)).filter(|fewer| fewer.len() < steps.len())
+    let others = looks(steps).chain(merged(steps)).chain(lifted(steps)).chain(on_another_thread(steps)).chain(copied_later(steps));
+    others.filter(|fewer| fewer.len() < steps.len())
 }
 
 /// The first steps, the fewest first, with one that looks at what they have come to.
@@ -62,6 +63,20 @@ fn merged(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> + '_ {
         constants.chain(of_one_kind).filter_map(move |kept| {
             let rest = steps.iter().enumerate().filter(|(other, _)| *other != at);
             rest.map(|(_, step)| renamed(step, &gone.to_string(), &kept)).collect()
+        })
+    })
+}
+
+/// What a value's program does, by a last step of its own instead of the value and of what calls it.
+fn lifted(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> + '_ {
+    steps.iter().enumerate().flat_map(move |(at, step)| {
+        let made = step.operation.definition().filter(|made| matches!(made, Handle::Value(_))).map(|made| made.to_string());
+        let operations = step.operation.programs().flat_map(|program| &program.0);
+        operations.filter_map(move |operation| {
+            let (made, none) = (made.as_ref()?, Value::None.to_string());
+            let last = steps.len() - 1;
+            let rest = (0..last).filter(|other| *other != at).map(|other| steps[other].clone());
+            rest.chain([Step::new(steps[last].thread, operation.clone())]).map(|step| renamed(&step, made, &none)).collect()
         })
     })
 }
