@@ -10,6 +10,7 @@ pub mod golden;
 pub mod laws;
 pub mod lockstep;
 pub mod merge;
+mod panics;
 pub mod program;
 pub mod report;
 pub mod save;

@@ -1,15 +1,12 @@
 //! Running one trace on several engines and finding where they part.
 
-use std::cell::Cell;
-use std::panic::AssertUnwindSafe;
-use std::sync::Once;
-
 use contextvars_spec::{
     Answer, Crash, Engine, EngineError, Finalizes, Handle, Identity, KnownFault, Observe, Operation, Rule, Run, Step, Trace, Version,
 };
 
 use crate::compare::{Difference, crash_alone, first_difference};
 use crate::laws::{self, Broken, Checked};
+use crate::panics::caught;
 
 /// Two engines gave different answers to one trace; or one engine, whatever others say, gave two that
 /// break a law, or gave none since its process ended.
@@ -229,32 +226,6 @@ pub fn can_run(engine: &dyn Engine, trace: &Trace) -> bool {
 fn answer(engine: &mut dyn Engine, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
     // An engine starts every trace from a fresh state, whatever a panic left of the last.
     caught(|| engine.run(steps, observe)).unwrap_or_else(|| Ok(Run { crash: Some(Crash::Panic), ..Run::default() }))
-}
-
-/// What the function answers; nothing where it panics.
-pub(crate) fn caught<R>(function: impl FnOnce() -> R) -> Option<R> {
-    quietly(|| std::panic::catch_unwind(AssertUnwindSafe(function))).ok()
-}
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Calls `function` without a word of the panics in it: shrinking meets the same one hundreds of times.
-fn quietly<R>(function: impl FnOnce() -> R) -> R {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let others = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !QUIET.get() {
-                others(panic);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = function();
-    QUIET.set(false);
-    result
 }
 
 /// Holds an engine to the outcomes that a trace records.

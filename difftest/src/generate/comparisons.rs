@@ -1,7 +1,7 @@
 //! Comparisons that are written into: two contexts with like values, whose programs run while the two are
 //! compared, and one of them is current.
 
-use contextvars_spec::{ContextId, Equality, Object, Operation, Program, ThreadId, TokenId, Value, ValueId};
+use contextvars_spec::{ContextId, Equality, Object, Operation, Program, Value, ValueId};
 
 use super::choice::Choice;
 use super::grow::{Grower, Kind};
@@ -23,22 +23,21 @@ impl Grower<'_> {
         let variables: Vec<_> = self.variables.iter().copied().take(1 + choice.below(BOUND)).collect();
         let sides = [(); 2].map(|()| ContextId(self.number(Kind::Context)));
         for (at, context) in sides.into_iter().enumerate() {
-            self.push(ThreadId::MAIN, Operation::Context { context });
-            self.push(ThreadId::MAIN, Operation::Run { context });
+            self.on_main(Operation::Context { context });
+            self.on_main(Operation::Run { context });
             for &variable in &variables {
                 let value = ValueId(self.number(Kind::Value));
                 let (equality, on_compare) = (Equality::Group(0), self.program(60, choice));
-                self.push(ThreadId::MAIN, Operation::Value { equality, on_compare, on_drop: Program::default(), name: value });
-                let token = TokenId(self.number(Kind::Token));
-                self.push(ThreadId::MAIN, Operation::VarSet { variable, value: Value::Made(value), token });
+                self.on_main(Operation::Value { equality, on_compare, on_drop: Program::default(), name: value });
+                self.bind(variable, Value::Made(value));
             }
             if at == 0 {
-                self.push(ThreadId::MAIN, Operation::Return {});
+                self.on_main(Operation::Return {});
             }
         }
         let [left, right] = sides.map(Object::Context);
         let (left, right) = if choice.percent(50) { (left, right) } else { (right, left) };
-        self.push(ThreadId::MAIN, Operation::Equal { left, right });
-        self.push(ThreadId::MAIN, Operation::Return {});
+        self.on_main(Operation::Equal { left, right });
+        self.on_main(Operation::Return {});
     }
 }

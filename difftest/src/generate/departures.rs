@@ -1,7 +1,7 @@
 //! Departures: values that nothing leads to any more but an overwritten binding of a map that was shared.
 //! An engine that shares parts of maps may let them go in the middle of a later write.
 
-use contextvars_spec::{ContextId, Equality, Object, Operation, Program, ThreadId, TokenId, Value, ValueId, VariableId};
+use contextvars_spec::{ContextId, Equality, Object, Operation, Program, Value, ValueId};
 
 use super::choice::Choice;
 use super::grow::{Grower, Kind};
@@ -15,7 +15,7 @@ impl Grower<'_> {
             let value = ValueId(self.number(Kind::Value));
             let on_drop = self.program(100, choice);
             self.on_main(Operation::Value { equality: Equality::Never, on_compare: Program::default(), on_drop, name: value });
-            let bound = self.write(variable, Value::Made(value));
+            let bound = self.bind(variable, Value::Made(value));
             self.on_main(Operation::Drop { object: Object::Value(value) });
             let copy = ContextId(self.number(Kind::Context));
             self.on_main(Operation::CopyContext { context: copy });
@@ -24,7 +24,7 @@ impl Grower<'_> {
                 self.on_main(Operation::VarReset { variable, token: Object::Token(bound) });
             } else {
                 let other = self.value(choice);
-                leads.push(Object::Token(self.write(variable, other)));
+                leads.push(Object::Token(self.bind(variable, other)));
             }
             if choice.percent(50) {
                 leads.reverse();
@@ -47,18 +47,8 @@ impl Grower<'_> {
             self.on_main(Operation::VarReset { variable, token: Object::Token(token) });
         } else {
             let value = self.value(choice);
-            self.write(variable, value);
+            self.bind(variable, value);
         }
         self.on_main(Operation::VarGet { variable, default: None });
-    }
-
-    fn write(&mut self, variable: VariableId, value: Value) -> TokenId {
-        let token = TokenId(self.number(Kind::Token));
-        self.on_main(Operation::VarSet { variable, value, token });
-        token
-    }
-
-    fn on_main(&mut self, operation: Operation) {
-        self.push(ThreadId::MAIN, operation);
     }
 }

@@ -10,7 +10,7 @@ use super::choice::Choice;
 use super::programs::Reach;
 use super::settings::{Genome, Settings, Theme};
 use super::versions::writes;
-use crate::lockstep::caught;
+use crate::panics::caught;
 
 /// How many steps most traces take to look at everything at their end.
 const LAST_LOOK: usize = 48;
@@ -143,6 +143,18 @@ impl<'a> Grower<'a> {
     /// Whether the trace has the operations of a theme.
     pub(super) fn has(&self, theme: Theme) -> bool {
         self.settings.left_out >> (theme as u32) & 1 == 0
+    }
+
+    /// Appends a step of the main thread.
+    pub(super) fn on_main(&mut self, operation: Operation) {
+        self.push(ThreadId::MAIN, operation);
+    }
+
+    /// Binds a variable on the main thread.
+    pub(super) fn bind(&mut self, variable: VariableId, value: Value) -> TokenId {
+        let token = TokenId(self.number(Kind::Token));
+        self.on_main(Operation::VarSet { variable, value, token });
+        token
     }
 
     pub(super) fn push(&mut self, thread: ThreadId, operation: Operation) {

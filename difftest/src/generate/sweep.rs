@@ -17,7 +17,7 @@ impl Grower<'_> {
         // A cached pointer outlives its value, and then stands for whatever has its address.
         if !self.settings.programs {
             for variable in self.variables.clone() {
-                self.push(ThreadId::MAIN, Operation::Cache { variable });
+                self.on_main(Operation::Cache { variable });
             }
         }
         for thread in self.threads.clone() {
@@ -29,9 +29,9 @@ impl Grower<'_> {
             self.ask_again(thread);
         }
         for variable in self.variables.clone().into_iter().take(ASKED_CONSTANTS) {
-            self.push(ThreadId::MAIN, Operation::Hash { object: Object::Variable(variable) });
-            self.push(ThreadId::MAIN, Operation::Repr { object: Object::Variable(variable) });
-            self.push(ThreadId::MAIN, Operation::VarName { variable });
+            self.on_main(Operation::Hash { object: Object::Variable(variable) });
+            self.on_main(Operation::Repr { object: Object::Variable(variable) });
+            self.on_main(Operation::VarName { variable });
         }
         // Of half the traces the threads end first, and leave what they have open.
         if self.answers.len().is_multiple_of(2) {
@@ -40,13 +40,13 @@ impl Grower<'_> {
             }
         }
         for context in self.contexts.clone() {
-            self.push(ThreadId::MAIN, Operation::Run { context });
+            self.on_main(Operation::Run { context });
             if matches!(self.answers.last(), Some(answer) if answer.outcome == Outcome::Called) {
-                self.push(ThreadId::MAIN, Operation::Return {});
+                self.on_main(Operation::Return {});
             }
         }
         for reference in self.references.clone() {
-            self.push(ThreadId::MAIN, Operation::Dereference { reference });
+            self.on_main(Operation::Dereference { reference });
         }
         if self.settings.programs {
             self.let_go();
@@ -82,7 +82,7 @@ impl Grower<'_> {
         let contexts = self.contexts.iter().copied().map(Object::Context);
         let all: Vec<_> = values.chain(iterators).chain(tokens).chain(contexts).collect();
         for object in all {
-            self.push(ThreadId::MAIN, Operation::Drop { object });
+            self.on_main(Operation::Drop { object });
         }
     }
 }

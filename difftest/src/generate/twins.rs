@@ -1,7 +1,7 @@
 //! Twins: a context that is bound, variable by variable, to what another one has. The two share no
 //! node, so that equality has to look at every value.
 
-use contextvars_spec::{ContextId, Object, Operation, ThreadId, TokenId, Value};
+use contextvars_spec::{ContextId, Object, Operation, ThreadId, Value};
 
 use super::choice::Choice;
 use super::grow::{Grower, Kind};
@@ -22,27 +22,23 @@ impl Grower<'_> {
             return;
         }
         let [original, twin] = [(); 2].map(|()| ContextId(self.number(Kind::Context)));
-        self.push(ThreadId::MAIN, Operation::CopyContext { context: original });
+        self.on_main(Operation::CopyContext { context: original });
         let bindings: Vec<_> =
             self.variables.iter().filter_map(|&variable| Some((variable, self.current_value(ThreadId::MAIN, variable)?))).collect();
-        self.push(ThreadId::MAIN, Operation::Context { context: twin });
-        self.push(ThreadId::MAIN, Operation::Run { context: twin });
-        let set = |grower: &mut Self, variable, value| {
-            let token = TokenId(grower.number(Kind::Token));
-            grower.push(ThreadId::MAIN, Operation::VarSet { variable, value, token });
-        };
+        self.on_main(Operation::Context { context: twin });
+        self.on_main(Operation::Run { context: twin });
         for &(variable, value) in &bindings {
-            set(self, variable, value);
+            self.bind(variable, value);
         }
         self.compare(original, twin);
         if let Some((variable, value)) = choice.of(&bindings) {
-            set(self, variable, if value == Value::None { Value::Missing } else { Value::None });
+            self.bind(variable, if value == Value::None { Value::Missing } else { Value::None });
         }
         self.compare(original, twin);
-        self.push(ThreadId::MAIN, Operation::Return {});
+        self.on_main(Operation::Return {});
     }
 
     fn compare(&mut self, left: ContextId, right: ContextId) {
-        self.push(ThreadId::MAIN, Operation::Equal { left: Object::Context(left), right: Object::Context(right) });
+        self.on_main(Operation::Equal { left: Object::Context(left), right: Object::Context(right) });
     }
 }

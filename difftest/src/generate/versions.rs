@@ -42,13 +42,13 @@ impl Grower<'_> {
         let mut left = READ;
         for (at, &context) in versions.iter().enumerate() {
             if let Some(&next) = versions.get(at + 1) {
-                self.push(ThreadId::MAIN, Operation::Equal { left: Object::Context(context), right: Object::Context(next) });
+                self.on_main(Operation::Equal { left: Object::Context(context), right: Object::Context(next) });
             }
             for _ in 0..2 {
                 if let Some(variable) = choice.of(&self.variables) {
                     let key = Object::Variable(variable);
-                    self.push(ThreadId::MAIN, Operation::Contains { context, key });
-                    self.push(ThreadId::MAIN, Operation::ContextGet { context, key, default: None });
+                    self.on_main(Operation::Contains { context, key });
+                    self.on_main(Operation::ContextGet { context, key, default: None });
                 }
             }
             let len = self.model.len_of(context);
@@ -61,10 +61,10 @@ impl Grower<'_> {
 
     fn iterate_through(&mut self, context: ContextId) {
         let iterator = IteratorId(self.number(Kind::Iterator));
-        self.push(ThreadId::MAIN, Operation::Items { context, iterator });
+        self.on_main(Operation::Items { context, iterator });
         while let Some(Outcome::None | Outcome::Pair(..)) = self.answers.last().map(|answer| &answer.outcome) {
-            self.push(ThreadId::MAIN, Operation::Next { iterator });
+            self.on_main(Operation::Next { iterator });
         }
-        self.push(ThreadId::MAIN, Operation::Drop { object: Object::Iterator(iterator) });
+        self.on_main(Operation::Drop { object: Object::Iterator(iterator) });
     }
 }
