@@ -77,6 +77,17 @@ struct Loan<V, S: Sharing> {
     below: *const Self,
 }
 
+impl<V, S: Sharing> Loan<V, S> {
+    /// Keeps the map of a context with a stamp, if it counts the value. What is kept once is not replaced:
+    /// nothing goes here.
+    fn keep(&self, context: &Context<V, S>, stamp: u64) {
+        if self.stamp == stamp {
+            let kept = self.kept.take().unwrap_or_else(|| context.vars());
+            self.kept.set(Some(kept));
+        }
+    }
+}
+
 impl<V, S: Sharing> Drop for Current<V, S> {
     fn drop(&mut self) {
         self.give_back_spare();
@@ -306,16 +317,13 @@ impl<V, S: Sharing> Current<V, S> {
 
     #[cold]
     fn keep_loans(&self) {
-        // SAFETY: INVARIANTS 10 and 11. What is kept once is not replaced: nothing goes here.
+        // SAFETY: INVARIANTS 10 and 11.
         unsafe {
             let Some(context) = &*self.context.get() else { return };
             let mut next = self.loans.get();
             while let Some(loan) = next.as_ref() {
                 next = loan.below;
-                if loan.stamp == self.stamp.get() {
-                    let kept = loan.kept.take().unwrap_or_else(|| context.vars());
-                    loan.kept.set(Some(kept));
-                }
+                loan.keep(context, self.stamp.get());
             }
         }
     }
@@ -333,11 +341,7 @@ impl<V, S: Sharing> Current<V, S> {
                 while let Some(context) = below.filter(|context| !context.cell.is_marked()) {
                     context.cell.previous_access.read();
                     below = (*context.cell.previous.get()).as_ref();
-                    if loan.stamp == context.cell.stamp.get() {
-                        // What is kept once is not replaced: nothing goes here.
-                        let kept = loan.kept.take().unwrap_or_else(|| context.vars());
-                        loan.kept.set(Some(kept));
-                    }
+                    loan.keep(context, context.cell.stamp.get());
                 }
             }
         }

@@ -85,9 +85,7 @@ impl<V, S: Sharing, E, F: FnMut(&Value<V, S>, &Value<V, S>) -> Result<bool, E>> 
             }
             let mut rest = place;
             while node.kind() == Kind::Branch {
-                let bits = node.branch_bits();
-                node = *node.slots().add((rest >> (u32::BITS - bits)) as usize);
-                rest <<= bits;
+                node = node.child(&mut rest);
             }
             if node.kind() == Kind::Leaf {
                 let (columns, len) = (node.leaf_columns(), node.leaf_len());

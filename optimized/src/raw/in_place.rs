@@ -14,7 +14,7 @@ use crate::variable::VarId;
 ///
 /// The caller holds a count of the root, which is no patch.
 #[inline]
-unsafe fn leaf_of<V, S: Sharing>(root: Node<V, S>, key: VarId) -> Option<(Node<V, S>, u64)> {
+unsafe fn own_leaf_of<V, S: Sharing>(root: Node<V, S>, key: VarId) -> Option<(Node<V, S>, u64)> {
     let (mut node, mut place, mut fewest) = (root, key.place(), u64::MAX);
     // SAFETY: the contract; what only unique nodes lead to is the caller's own.
     unsafe {
@@ -23,10 +23,7 @@ unsafe fn leaf_of<V, S: Sharing>(root: Node<V, S>, key: VarId) -> Option<(Node<V
                 return Some((node, fewest));
             }
             fewest = fewest.min(node.branch_total());
-            let bits = node.branch_bits();
-            let slot = place >> (u32::BITS - bits);
-            place <<= bits;
-            node = *node.slots().add(slot as usize);
+            node = node.child(&mut place);
         }
     }
     None
@@ -36,7 +33,7 @@ unsafe fn leaf_of<V, S: Sharing>(root: Node<V, S>, key: VarId) -> Option<(Node<V
 ///
 /// # Safety
 ///
-/// [`leaf_of`] has found that leaf.
+/// [`own_leaf_of`] has found that leaf.
 #[inline]
 unsafe fn recount<V, S: Sharing>(root: Node<V, S>, key: VarId, change: i64) {
     let (mut node, mut place) = (root, key.place());
@@ -44,10 +41,7 @@ unsafe fn recount<V, S: Sharing>(root: Node<V, S>, key: VarId, change: i64) {
     unsafe {
         while node.kind() == Kind::Branch {
             node.set_branch_total(node.branch_total().wrapping_add_signed(change));
-            let bits = node.branch_bits();
-            let slot = place >> (u32::BITS - bits);
-            place <<= bits;
-            node = *node.slots().add(slot as usize);
+            node = node.child(&mut place);
         }
     }
 }
@@ -62,7 +56,7 @@ unsafe fn recount<V, S: Sharing>(root: Node<V, S>, key: VarId, change: i64) {
 pub(super) unsafe fn bind<V, S: Sharing>(root: Node<V, S>, key: VarId, value: Value<V, S>) -> Result<Option<Value<V, S>>, Value<V, S>> {
     // SAFETY: the contract; the leaf is the caller's own.
     unsafe {
-        let Some((leaf, _)) = leaf_of(root, key) else { return Err(value) };
+        let Some((leaf, _)) = own_leaf_of(root, key) else { return Err(value) };
         let (columns, len) = (leaf.leaf_columns(), leaf.leaf_len());
         if let Some(at) = columns.find::<Value<V, S>>(len, key.serial()) {
             return Ok(Some(std::mem::replace(&mut (*columns.pairs::<Value<V, S>>().add(at)).value, value)));
@@ -86,7 +80,7 @@ pub(super) unsafe fn bind<V, S: Sharing>(root: Node<V, S>, key: VarId, value: Va
 pub(super) unsafe fn unbind<V, S: Sharing>(root: Node<V, S>, key: VarId) -> Option<Option<Value<V, S>>> {
     // SAFETY: the contract; the leaf is the caller's own.
     unsafe {
-        let (leaf, fewest) = leaf_of(root, key)?;
+        let (leaf, fewest) = own_leaf_of(root, key)?;
         let len = leaf.leaf_len();
         let Some(at) = leaf.leaf_columns().find::<Value<V, S>>(len, key.serial()) else { return Some(None) };
         if fewest <= FEW + 1 || !write::keeps_room(leaf.leaf_room(), len - 1) {

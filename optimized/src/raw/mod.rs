@@ -45,6 +45,7 @@
 #![allow(unsafe_code, reason = "nodes of variable size and counts that share a word with flags; the bench shows what they gain")]
 
 mod cell;
+mod columns;
 mod counted;
 mod current;
 mod equal;

@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::{pool, tags};
+use super::columns::{Columns, ENTRY, tag_room};
+use super::pool;
 use crate::sharing::{Sharing, Word};
 use crate::variable::VarId;
 
@@ -17,13 +18,6 @@ pub(super) const FEW: u64 = 16;
 pub(super) const CHANGES: usize = 8;
 
 pub(super) type Value<V, S> = <S as Sharing>::Value<V>;
-
-/// What stands in a leaf (of a patch: with a value that may be absent).
-#[repr(C)]
-pub(super) struct Pair<T> {
-    pub(super) serial: u64,
-    pub(super) value: T,
-}
 
 /// A binding on its way into a node.
 pub(super) struct Entry<T> {
@@ -93,114 +87,6 @@ impl<V, S: Sharing> PartialEq for Node<V, S> {
 const LEAF: usize = 1;
 const BRANCH: usize = 2;
 const PATCH: usize = 3;
-
-/// Bytes for so many tags. They are compared sixteen at a time, the last of them together with what
-/// stands in the first pair.
-const fn tag_room(room: usize) -> usize {
-    room.next_multiple_of(8)
-}
-
-/// Where tags, pairs and places stand, each `room` many, after a head. A patch has no tags.
-#[derive(Clone, Copy)]
-pub(super) struct Columns {
-    start: *mut u8,
-    tag_room: usize,
-    room: usize,
-}
-
-/// What pair and place of an entry take.
-const ENTRY: usize = size_of::<Pair<usize>>() + size_of::<u32>();
-
-impl Columns {
-    #[inline]
-    pub(super) fn tags(self) -> *mut u8 {
-        self.start
-    }
-
-    #[inline]
-    pub(super) fn pairs<T>(self) -> *mut Pair<T> {
-        const { assert!(size_of::<Pair<T>>() == 16 && align_of::<Pair<T>>() == 8, "a value is a pointer") };
-        self.start.wrapping_add(self.tag_room).cast()
-    }
-
-    #[inline]
-    pub(super) fn places(self) -> *mut u32 {
-        self.start.wrapping_add(self.tag_room + self.room * size_of::<Pair<usize>>()).cast()
-    }
-
-    /// The position of a serial among the first `len`.
-    ///
-    /// # Safety
-    ///
-    /// The columns have tags; so many tags and pairs are written, and the rest of the tags is
-    /// initialized.
-    #[inline]
-    pub(super) unsafe fn find<T>(self, len: usize, serial: u64) -> Option<usize> {
-        let mut from = 0;
-        while from < len {
-            // SAFETY: of the width, half is within the room for tags, and the rest too or in the serial of
-            // the first pair, which is written.
-            let mut found = tags::positions(unsafe { &*self.tags().add(from).cast() }, serial as u8);
-            found &= (1 << (len - from).min(tags::WIDTH)) - 1;
-            while found != 0 {
-                let at = from + found.trailing_zeros() as usize;
-                // SAFETY: the position is below `len`.
-                if unsafe { (*self.pairs::<T>().add(at)).serial } == serial {
-                    return Some(at);
-                }
-                found &= found - 1;
-            }
-            from += tags::WIDTH;
-        }
-        None
-    }
-
-    /// Writes an entry at a position.
-    ///
-    /// # Safety
-    ///
-    /// The position is within the room, and what stood there is moved or gone.
-    #[inline]
-    pub(super) unsafe fn write<T>(self, at: usize, key: VarId, value: T) {
-        // SAFETY: the contract.
-        unsafe {
-            if self.tag_room > 0 {
-                self.tags().add(at).write(key.serial() as u8);
-            }
-            self.pairs::<T>().add(at).write(Pair { serial: key.serial(), value });
-            self.places().add(at).write(key.place());
-        }
-    }
-
-    /// Copies entries bit by bit; whoever calls sees to the values' counts.
-    ///
-    /// # Safety
-    ///
-    /// `many` entries from `from` are written there, and there is room for as many from `to` here; both
-    /// have tags, or neither.
-    #[inline]
-    pub(super) unsafe fn copy<T>(self, to: usize, other: Self, from: usize, many: usize) {
-        // SAFETY: the contract; within one node the columns are moved, so that they may overlap.
-        unsafe {
-            if self.tag_room > 0 {
-                std::ptr::copy(other.tags().add(from), self.tags().add(to), many);
-            }
-            std::ptr::copy(other.pairs::<T>().add(from), self.pairs::<T>().add(to), many);
-            std::ptr::copy(other.places().add(from), self.places().add(to), many);
-        }
-    }
-
-    /// The key at a position.
-    ///
-    /// # Safety
-    ///
-    /// An entry is written there.
-    #[inline]
-    pub(super) unsafe fn key<T>(self, at: usize) -> VarId {
-        // SAFETY: the contract.
-        unsafe { VarId::of((*self.pairs::<T>().add(at)).serial, *self.places().add(at)) }
-    }
-}
 
 impl<V, S: Sharing> Node<V, S> {
     pub(super) const EMPTY: Self = Self { tagged: std::ptr::null_mut(), leads: PhantomData };
@@ -335,6 +221,23 @@ impl<V, S: Sharing> Node<V, S> {
     pub(super) unsafe fn slots(self) -> *mut Self {
         // SAFETY: the contract; the slots follow the head.
         unsafe { self.branch().add(1).cast() }
+    }
+
+    /// The child that a place leads to, whose bits above have been shifted out; those that decide here are
+    /// shifted out, too.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::branch_bits`].
+    #[inline]
+    pub(super) unsafe fn child(self, place: &mut u32) -> Self {
+        // SAFETY: the contract; so many bits are below the number of slots.
+        unsafe {
+            let bits = self.branch_bits();
+            let slot = *place >> (u32::BITS - bits);
+            *place <<= bits;
+            *self.slots().add(slot as usize)
+        }
     }
 
     /// How many bytes a leaf takes.
@@ -520,10 +423,7 @@ impl<V, S: Sharing> Node<V, S> {
         // SAFETY: the contract, and INVARIANT 3 for the children.
         unsafe {
             while node.kind() == Kind::Branch {
-                let bits = node.branch_bits();
-                let slot = place >> (u32::BITS - bits);
-                place <<= bits;
-                node = *node.slots().add(slot as usize);
+                node = node.child(&mut place);
             }
             if node.is_empty() { None } else { node.find_in_leaf(key) }
         }

@@ -2,7 +2,8 @@
 //!
 //! Nothing here runs user code: values are counted, moved and handed out, never dropped for good.
 
-use super::node::{Columns, Entry, FEW, FULL, Kind, LEVEL, Node, Value};
+use super::columns::Columns;
+use super::node::{Entry, FEW, FULL, Kind, LEVEL, Node, Value};
 use crate::sharing::Sharing;
 use crate::variable::VarId;
 
