@@ -1,11 +1,11 @@
 //! The optimized implementation as an engine.
 
+mod otherwise;
 mod programs;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 
 use contextvars_optimized::{
@@ -13,9 +13,9 @@ use contextvars_optimized::{
     Watchers, WeakContext, fold_hash,
 };
 use contextvars_spec::{
-    Action, Answer, ContextId, CurrentContext, Engine, EngineError, Error, Event, Exception, Finalizes, Gone, Handle, Identity, IteratorId,
-    Object, Observation, Observe, ObservedContext, ObservedToken, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Value,
-    ValueId, VariableId, Version, WatcherId,
+    Answer, ContextId, CurrentContext, Engine, EngineError, Error, Event, Finalizes, Gone, Handle, Identity, IteratorId, Object,
+    Observation, Observe, ObservedContext, ObservedToken, Operation, Outcome, ReferenceId, Run, Step, ThreadId, TokenId, Value, ValueId,
+    VariableId, Version, WatcherId,
 };
 
 use self::programs::{Held, Lives, Programs};
@@ -154,6 +154,8 @@ macro_rules! bound {
         }
     };
 }
+
+use bound;
 
 fn enter_error(_: EnterError, context: ContextId) -> Error {
     Error::AlreadyEntered { context }
@@ -493,49 +495,8 @@ impl<S: Sharing> Session<S> {
         found.map_or(Outcome::Error(Error::Lookup { variable: id }), |held| Outcome::Object(held.value().into()))
     }
 
-    /// As [`Self::get`], by what the library has besides: a value that is lent, and a lookup without defaults.
-    fn get_lent(&self, thread: &Thread<S>, id: VariableId, default: Option<Value>) -> Outcome {
-        let (variable, state) = (bound!(found(&self.variables, id)), thread.state());
-        let found = match default {
-            Some(default) => Some(state.find(&variable).map_or(default, |held| held.value())),
-            None => {
-                // A finalizer would run at another moment, and see it.
-                let is_tried = !self.programs.any() && state.find(&variable).is_some();
-                state.with(&variable, |held| if is_tried { self.lent(&state, &variable, held) } else { held.value() }).ok()
-            }
-        };
-        found.map_or(Outcome::NotFound, |value| Outcome::Object(value.into()))
-    }
-
-    /// The value of a variable that is lent, read when its binding has gone for a while and its memory is
-    /// used anew. Only constants are of no one object, so that they can be bound again.
-    fn lent(&self, state: &ThreadState<Held<S>, S>, variable: &ContextVar<Held<S>, S>, held: &Held<S>) -> Value {
-        let value = held.value();
-        let other = match value {
-            Value::None => Value::Missing,
-            Value::Missing => Value::None,
-            Value::Made(_) => return value,
-        };
-        drop(state.set_shared(variable, self.constants[0].clone()));
-        let in_its_place = S::value(Held::<S>::constant(other, &self.lives));
-        let read = held.value();
-        drop(in_its_place);
-        drop(state.set(variable, Held::constant(value, &self.lives)));
-        read
-    }
-
     fn set(&self, thread: &Thread<S>, variable: VariableId, value: Value, token: TokenId) -> Outcome {
         let made = thread.state().set_shared(&bound!(found(&self.variables, variable)), bound!(self.held(value)));
-        put(&self.tokens, token, made);
-        Outcome::None
-    }
-
-    /// As [`Self::set`], by what the library has besides: a value that nobody else holds yet.
-    fn set_owned(&self, thread: &Thread<S>, variable: VariableId, value: Value, token: TokenId) -> Outcome {
-        if let Value::Made(_) = value {
-            return self.set(thread, variable, value, token);
-        }
-        let made = thread.state().set(&bound!(found(&self.variables, variable)), Held::constant(value, &self.lives));
         put(&self.tokens, token, made);
         Outcome::None
     }
@@ -593,39 +554,6 @@ impl<S: Sharing> Session<S> {
             (Object::Variable(left), Object::Variable(right)) => Ok(found(&self.variables, left) == found(&self.variables, right)),
             (Object::Token(left), Object::Token(right)) => Ok(found(&self.tokens, left) == found(&self.tokens, right)),
             _ => self.programs.equal(left, right),
-        }
-    }
-
-    /// `!=`, which the library has too where no value raises: `PartialEq` of contexts.
-    fn not_equal(&self, left: Object, right: Object) -> Result<bool, Error> {
-        let equal = self.equal(left, right)?;
-        if let (false, Object::Context(left), Object::Context(right)) = (self.programs.any(), left, right) {
-            return Ok(self.context(left) != self.context(right));
-        }
-        Ok(!equal)
-    }
-
-    /// Most of Python's surface has no counterpart; what switches contexts does it here too.
-    fn attempt(&self, thread: &Thread<S>, action: Action, object: Object) -> Outcome {
-        let Object::Context(name) = object else { return Outcome::Unsupported };
-        let context = bound!(self.context(name));
-        match action {
-            Action::Truth if context.is_empty() != context.vars().is_empty() => Outcome::Count(0),
-            Action::Truth => Outcome::Bool(!context.is_empty()),
-            Action::RunWithKeywords => match thread.state().run(&context, || 2) {
-                Ok(count) => Outcome::Count(count),
-                Err(_) => Outcome::Error(Error::AlreadyEntered { context: name }),
-            },
-            // What raises in Python panics in Rust.
-            Action::RunNotCallable => {
-                let state = thread.state();
-                match catch_unwind(AssertUnwindSafe(|| state.run(&context, || resume_unwind(Box::new(()))))) {
-                    Ok(Err(_)) => Outcome::Error(Error::AlreadyEntered { context: name }),
-                    Ok(Ok(())) => Outcome::None,
-                    Err(_) => Outcome::Error(Error::Unspecified { exception: Exception::TypeError }),
-                }
-            }
-            _ => Outcome::Unsupported,
         }
     }
 
