@@ -62,6 +62,42 @@ fn caught(name: &'static str, step: BreakStep, answer: BreakAnswer) {
     }
 }
 
+/// A binding that only a program makes is shown by a set as well: no part of the trace shows it with fewer steps.
+#[test]
+fn what_a_program_does_is_tried_as_a_step() {
+    let (variables, contexts) = ([1, 2, 3].map(VariableId), [2, 3].map(ContextId));
+    let mut steps = Vec::new();
+    let mut on_main = |operation| steps.push(Step::new(ThreadId::MAIN, operation));
+    for (variable, hash) in variables.into_iter().zip([0, 2, 3_244_462_176]) {
+        on_main(Operation::ContextVar { name: "a".into(), hash: Some(hash), default: None, on_hash: Program::default(), variable });
+    }
+    let set = |variable, value, token| Operation::VarSet { variable, value, token: TokenId(token) };
+    for (at, context) in contexts.into_iter().enumerate() {
+        on_main(Operation::Context { context });
+        on_main(Operation::Enter { context: Object::Context(context) });
+        let mut first = Value::None;
+        if at == 0 {
+            let name = ValueId(2);
+            let on_compare = Program([set(variables[2], Value::None, 3)].into());
+            on_main(Operation::Value { equality: Equality::Never, on_compare, on_drop: Program::default(), name });
+            first = Value::Made(name);
+        }
+        on_main(set(variables[0], first, 4 + 2 * at as u32));
+        on_main(set(variables[1], Value::None, 5 + 2 * at as u32));
+    }
+    on_main(Operation::Equal { left: Object::Context(contexts[0]), right: Object::Context(contexts[1]) });
+    let shifted: BreakStep = |operation| {
+        if let Operation::ContextVar { hash: Some(hash), .. } = operation {
+            *hash = hash.wrapping_shl(5);
+        }
+    };
+    let mut engines: Vec<Box<dyn Engine>> =
+        vec![Box::new(Reference::default()), Box::new(Faulty { name: "shifted", step: shifted, answer: |_, _| () })];
+    let found = lockstep::run(&mut engines, &steps, Observe::EveryStep, None).expect("a run").divergence.expect("a divergence");
+    let (left, _) = campaign::minimize(&steps, found, &mut engines);
+    assert!(left.len() <= 8, "{} of {} steps are left", left.len(), steps.len());
+}
+
 /// The optimized implementation, with a lie about what its finalizers did.
 struct Late {
     name: &'static str,
