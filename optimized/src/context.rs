@@ -9,6 +9,7 @@ use crate::variable::{ContextVar, VarId};
 impl<V, S: Sharing> Drop for ContextCell<V, S> {
     #[inline]
     fn drop(&mut self) {
+        self.settle_ahead();
         if let Some(previous) = self.previous_mut().take() {
             drop_chain(previous);
         }
@@ -57,7 +58,7 @@ impl<V, S: Sharing> Context<V, S> {
     /// The bindings as they are now, as a map of their own. Constant time.
     #[must_use]
     pub fn vars(&self) -> Hamt<V, S> {
-        self.cell.locked(|vars| vars.clone())
+        self.cell.vars()
     }
 
     /// Another context with the same bindings, not entered (COPY-1, `PyContext_Copy`). Constant time.
@@ -76,19 +77,19 @@ impl<V, S: Sharing> Context<V, S> {
     /// The value bound to a variable; its default is never used (MAP-4, MAP-7).
     #[must_use]
     pub fn get(&self, variable: &ContextVar<V, S>) -> Option<S::Value<V>> {
-        self.cell.locked(|vars| vars.find(variable.id()).cloned())
+        self.cell.read(|vars| vars.find(variable.id()).cloned())
     }
 
     /// Whether a variable is bound (MAP-3).
     #[must_use]
     pub fn contains(&self, variable: &ContextVar<V, S>) -> bool {
-        self.cell.locked(|vars| vars.find(variable.id()).is_some())
+        self.cell.read(|vars| vars.find(variable.id()).is_some())
     }
 
     /// How many variables are bound (MAP-8). Constant time.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.cell.locked(|vars| vars.len())
+        self.cell.read(|vars| vars.len())
     }
 
     /// Whether no variable is bound. Constant time.

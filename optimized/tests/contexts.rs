@@ -120,3 +120,20 @@ fn a_context_goes_though_its_thread_state_went_first() -> Result<(), EnterError>
     assert_eq!(Arc::strong_count(&value), 1);
     Ok(())
 }
+
+#[test]
+fn more_copies_than_are_counted_ahead_hold_their_value_and_let_it_go() -> Result<(), EnterError> {
+    let (context, variable, value) = (Context::new(), ContextVar::new("v"), Arc::new(1));
+    let thread = ThreadState::new();
+    thread.enter(&context)?;
+    thread.set_shared(&variable, Arc::clone(&value));
+    let copies: Vec<_> = (0..70_000).map(|_| context.copy()).collect();
+    assert!(copies.iter().all(|copy| copy.get(&variable).is_some_and(|bound| Arc::ptr_eq(&bound, &value))));
+    thread.set(&variable, 2);
+    drop(context);
+    drop(thread);
+    assert_eq!(Arc::strong_count(&value), 2, "one map holds it for all copies");
+    drop(copies);
+    assert_eq!(Arc::strong_count(&value), 1);
+    Ok(())
+}

@@ -95,6 +95,31 @@ fn a_copy_is_a_moment_of_its_source() {
 }
 
 #[test]
+fn counts_ahead_are_given_back_to_whoever_writes() {
+    explore(|| {
+        let (dropped, counter, context) = with_one_value();
+        // From here on a copy takes a count that is there.
+        drop(context.copy());
+        let reader = {
+            let (context, counter) = (context.clone(), counter.clone());
+            thread::spawn(move || {
+                let copy = context.copy();
+                drop(context);
+                bound(&copy, &counter)
+            })
+        };
+        drop(context.copy());
+        let state = State::default();
+        assert!(state.enter(&context).is_ok());
+        drop(state.set(&counter, Value::counted(2, &dropped)));
+        assert!(state.exit(&context).is_ok());
+        assert!(reader.join().is_ok_and(|seen| [1, 2].contains(&seen)));
+        drop(context);
+        assert_eq!(dropped.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
 fn copies_are_written_apart() {
     explore(|| {
         let shared = variable(1);

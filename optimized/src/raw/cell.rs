@@ -10,7 +10,10 @@ use crate::sharing::{Access, Shared, Sharing, Word};
 
 /// What a context consists of.
 pub(crate) struct ContextCell<V, S: Sharing> {
-    /// 1 while somebody writes the map, or while another thread than the owner reads it.
+    /// [`FREE`]; or [`LOCKED`] while somebody writes the map, or while another thread than the one that
+    /// has claimed the context reads it; or the address of the map's root over a number of counts ahead.
+    // INVARIANT 14: so many counts of the root are nobody's, and who takes one from the number has it.
+    // Meanwhile the map is not written: who takes the lock gives them back.
     lock: S::Word,
     // INVARIANT 8: written only under the lock, and only through a thread state whose current context
     // this is. A context that was not made as a base is current in one thread state at most: the one
@@ -38,7 +41,16 @@ pub(crate) struct ContextCell<V, S: Sharing> {
 /// than this are counted one by one.
 pub(super) const SPARE: u64 = 1 << 16;
 
-// SAFETY: INVARIANTS 8, 9 and 13; locks and claims are atomic.
+/// The number of counts ahead is in the lowest bits of the word; it is zero in both of the states below.
+const AHEAD_BITS: u32 = 16;
+/// How many counts are taken ahead at once. A root's own count takes 2^47 times as many.
+const AHEAD: u64 = (1 << AHEAD_BITS) - 1;
+/// The address of the empty map, which needs no count.
+const FREE: u64 = 0;
+/// The address of nothing.
+const LOCKED: u64 = 1 << AHEAD_BITS;
+
+// SAFETY: INVARIANTS 8, 9, 13 and 14; locks and claims are atomic.
 unsafe impl<V: Send + Sync> Sync for ContextCell<V, Shared> {}
 
 pub(super) struct Unlock<'a, W: Word>(&'a W);
@@ -46,14 +58,14 @@ pub(super) struct Unlock<'a, W: Word>(&'a W);
 impl<W: Word> Drop for Unlock<'_, W> {
     #[inline]
     fn drop(&mut self) {
-        self.0.set(0);
+        self.0.set(FREE);
     }
 }
 
 impl<V, S: Sharing> ContextCell<V, S> {
     pub(crate) fn new(vars: Hamt<V, S>) -> Self {
         Self {
-            lock: S::Word::new(0),
+            lock: S::Word::new(FREE),
             vars: UnsafeCell::new(vars),
             vars_access: S::Access::new(),
             previous: UnsafeCell::new(None),
@@ -89,27 +101,112 @@ impl<V, S: Sharing> ContextCell<V, S> {
         if !S::ATOMIC {
             return None;
         }
-        if self.lock.replace(0, 1).is_err() {
+        if self.lock.replace(FREE, LOCKED).is_err() {
             self.wait();
         }
         Some(Unlock(&self.lock))
     }
 
-    /// Works on the map under the lock. The function runs no user code.
+    /// Writes the map under the lock. The function runs no user code.
     #[inline]
-    pub(crate) fn locked<R>(&self, function: impl FnOnce(&mut Hamt<V, S>) -> R) -> R {
+    pub(super) fn write<R>(&self, function: impl FnOnce(&mut Hamt<V, S>) -> R) -> R {
         let _unlock = self.lock();
         self.vars_access.write();
-        // SAFETY: the lock is held.
+        // SAFETY: the lock is held. INVARIANT 8: nobody reads without it, since the caller's thread state
+        // has the context current.
         function(unsafe { &mut *self.vars.get() })
+    }
+
+    /// Reads the map, with a count of it or under the lock. The function runs no user code.
+    #[inline]
+    pub(crate) fn read<R>(&self, function: impl FnOnce(&Hamt<V, S>) -> R) -> R {
+        if let Some(vars) = self.take_ahead() {
+            return function(&vars);
+        }
+        let _unlock = self.lock();
+        self.vars_access.read();
+        // SAFETY: the lock is held: nobody writes.
+        function(unsafe { &*self.vars.get() })
+    }
+
+    /// The map as it is now. Whoever asks next needs no lock.
+    #[inline]
+    pub(crate) fn vars(&self) -> Hamt<V, S> {
+        if !S::ATOMIC {
+            return self.read(Hamt::clone);
+        }
+        self.take_ahead().unwrap_or_else(|| self.count_ahead())
+    }
+
+    /// The map, if a count of it was left ahead.
+    #[inline]
+    fn take_ahead(&self) -> Option<Hamt<V, S>> {
+        if !S::ATOMIC {
+            return None;
+        }
+        let mut seen = self.lock.get();
+        while seen & AHEAD != 0 {
+            match self.lock.replace(seen, seen - 1) {
+                // SAFETY: INVARIANT 14.
+                Ok(_) => return Some(unsafe { Hamt::of_counted(seen >> AHEAD_BITS) }),
+                Err(other) => seen = other,
+            }
+        }
+        None
+    }
+
+    /// The map, of which more counts are left ahead.
+    #[inline(never)]
+    fn count_ahead(&self) -> Hamt<V, S> {
+        let unlock = self.lock();
+        self.vars_access.read();
+        // SAFETY: the lock is held: nobody writes.
+        let vars = unsafe { &*self.vars.get() };
+        let address = vars.address();
+        if address == FREE || address << AHEAD_BITS >> AHEAD_BITS != address {
+            // Nothing is counted, or no room is left for a number.
+            return vars.clone();
+        }
+        let clone = vars.clone_ahead(AHEAD);
+        std::mem::forget(unlock);
+        self.lock.set(address << AHEAD_BITS | AHEAD);
+        clone
+    }
+
+    /// Gives the counts ahead back, before the map goes.
+    #[inline]
+    pub(crate) fn settle_ahead(&mut self) {
+        let word = self.lock.get();
+        if word & AHEAD != 0 {
+            self.lock.set(FREE);
+            // SAFETY: nobody else is here.
+            unsafe { self.give_back_ahead(word) };
+        }
     }
 
     #[cold]
     fn wait(&self) {
         let mut turns = 0;
-        while self.lock.get() != 0 || self.lock.replace(0, 1).is_err() {
-            S::wait(turns);
-            turns += 1;
+        loop {
+            let seen = self.lock.get();
+            if seen == LOCKED {
+                S::wait(turns);
+                turns += 1;
+            } else if self.lock.replace(seen, LOCKED).is_ok() {
+                // SAFETY: INVARIANT 14: they are the caller's now, and the lock is held.
+                unsafe { self.give_back_ahead(seen) };
+                return;
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller has replaced this word, in which there may be counts ahead, and nobody writes the map.
+    unsafe fn give_back_ahead(&self, word: u64) {
+        if word & AHEAD != 0 {
+            // SAFETY: the contract.
+            unsafe { (*self.vars.get()).give_back(word & AHEAD) };
         }
     }
 

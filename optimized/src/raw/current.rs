@@ -300,7 +300,7 @@ impl<V, S: Sharing> Current<V, S> {
         // Dropped when nothing is half done.
         let mut gone = Gone::new();
         self.with_context(|context| {
-            context.cell.locked(|vars| {
+            context.cell.write(|vars| {
                 vars.settle(&mut gone);
                 vars.clone()
             })
@@ -398,7 +398,7 @@ impl<V, S: Sharing> Current<V, S> {
             let Some(context) = &*self.context.get() else { return Looked::Nothing };
             if context.cell.is_marked() {
                 // Others may write the map meanwhile.
-                return context.cell.locked(|vars| vars.find(key).cloned()).map_or(Looked::Nothing, Looked::Counted);
+                return context.cell.read(|vars| vars.find(key).cloned()).map_or(Looked::Nothing, Looked::Counted);
             }
             context.cell.vars_access.read();
             // INVARIANT 8: this thread state has claimed the context, or there is one thread only.
@@ -456,7 +456,7 @@ impl<V, S: Sharing> Current<V, S> {
         // Dropped when nothing is half done.
         let mut gone = Gone::new();
         self.with_context(|context| {
-            let old = context.cell.locked(|vars| vars.assoc_into(key, value, &mut gone));
+            let old = context.cell.write(|vars| vars.assoc_into(key, value, &mut gone));
             then(context, old)
         })
     }
@@ -473,6 +473,6 @@ impl<V, S: Sharing> Current<V, S> {
         self.forget(key);
         // Dropped when nothing is half done.
         let mut gone = Gone::new();
-        self.with_context(|context| context.cell.locked(|vars| vars.without_into(key, &mut gone)))
+        self.with_context(|context| context.cell.write(|vars| vars.without_into(key, &mut gone)))
     }
 }

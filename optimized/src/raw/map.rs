@@ -256,7 +256,7 @@ impl<V, S: Sharing> Hamt<V, S> {
             let own = Node::new_patch(base, room);
             let (from, to) = (patch.patch_columns(), own.patch_columns());
             if !unique {
-                base.retain();
+                base.retain(1);
                 for at in 0..len {
                     std::mem::forget((*from.pairs::<Option<Value<V, S>>>().add(at)).value.clone());
                 }
@@ -288,7 +288,7 @@ impl<V, S: Sharing> Hamt<V, S> {
             let (head, columns) = (&*patch.patch(), patch.patch_columns());
             let mut root = head.base;
             if !unique {
-                root.retain();
+                root.retain(1);
             }
             let pairs = columns.pairs::<Option<Value<V, S>>>();
             for at in 0..head.len as usize {
@@ -331,6 +331,38 @@ impl<V, S: Sharing> Hamt<V, S> {
             // SAFETY: the root is a patch.
             unsafe { self.apply_patch(gone) }
         }
+    }
+
+    /// The address of the root; zero where nothing is counted.
+    pub(super) fn address(&self) -> u64 {
+        self.root.address()
+    }
+
+    /// A clone, and so many counts of the root ahead, which are the caller's.
+    pub(super) fn clone_ahead(&self, counts: u64) -> Self {
+        // SAFETY: INVARIANT 4.
+        unsafe { self.root.retain(1 + counts) };
+        Self { root: self.root, owns: PhantomData }
+    }
+
+    /// The map whose root has this address, for a count of it that the caller has.
+    ///
+    /// # Safety
+    ///
+    /// The root was counted ahead by [`Self::clone_ahead`], and one of these counts goes over to the map.
+    #[inline]
+    pub(super) unsafe fn of_counted(address: u64) -> Self {
+        Self { root: Node::from_address(address), owns: PhantomData }
+    }
+
+    /// Gives back counts that [`Self::clone_ahead`] took; the map keeps its own.
+    ///
+    /// # Safety
+    ///
+    /// The caller has these counts of this map's root, and there is at least one.
+    pub(super) unsafe fn give_back(&self, counts: u64) {
+        // SAFETY: the contract; an empty map has no counts ahead. INVARIANT 4: one stays.
+        unsafe { self.root.give_back(counts) }
     }
 
     /// The bindings in CPython's order (ORDER-1, ORDER-2). Constant time to make, no allocation.
@@ -420,7 +452,7 @@ impl<V, S: Sharing> Clone for Hamt<V, S> {
     #[inline]
     fn clone(&self) -> Self {
         // SAFETY: INVARIANT 4.
-        unsafe { self.root.retain() };
+        unsafe { self.root.retain(1) };
         Self { root: self.root, owns: PhantomData }
     }
 }

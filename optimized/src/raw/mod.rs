@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Context ──► Block ┌ word: strong 31 bits │ weak 30 │ claimed │ marked │ immortal ┐   INVARIANTS 1, 2
-//!                    └ ContextCell: lock │ vars │ previous │ owner │ spare          ┘   8, 9, 13
+//!                    └ ContextCell: lock │ vars │ previous │ owner │ spare          ┘   8, 9, 13, 14
 //!                                            │ one count                                4
 //!                                            ▼
 //!  patch   ┌ count │ len, in_base, removed, moved │ base │ serial+value … │ place … ┐
@@ -38,6 +38,8 @@
 //! 12. A remembered value whose stamp is the current one is bound in the current context.
 //! 13. Spare references to a context are counted and accounted for by one thread, which has it entered,
 //!     and no base entered over it.
+//! 14. A lock that holds an address and a number: so many counts of that root, which is the map's, are
+//!     nobody's, and whoever lowers the number has one. The map is not written meanwhile.
 //!
 //! A node whose count is one is the caller's own, and changed in place; any other is copied first.
 //! User code (a value's `drop`, or equality) runs only where all of this holds.

@@ -110,6 +110,18 @@ impl<V, S: Sharing> Node<V, S> {
         self.tagged.is_null()
     }
 
+    /// The node as a number, from which [`Self::from_address`] makes it again.
+    #[inline]
+    pub(super) fn address(self) -> u64 {
+        self.tagged.expose_provenance() as u64
+    }
+
+    /// The node whose address this is.
+    #[inline]
+    pub(super) fn from_address(address: u64) -> Self {
+        Self { tagged: std::ptr::with_exposed_provenance_mut(address as usize), leads: PhantomData }
+    }
+
     #[inline]
     fn block(self) -> *mut u8 {
         self.tagged.map_addr(|address| address & !3)
@@ -308,21 +320,31 @@ impl<V, S: Sharing> Node<V, S> {
         unsafe { self.count().get() == 1 }
     }
 
-    /// Takes one more count.
+    /// Takes so many counts more.
     ///
     /// # Safety
     ///
     /// The node lives, or is empty.
     #[inline]
-    pub(super) unsafe fn retain(self) {
+    pub(super) unsafe fn retain(self, counts: u64) {
         if !self.is_empty() {
             // SAFETY: the contract.
-            let before = unsafe { self.count().add(1) };
+            let before = unsafe { self.count().add(counts) };
             // Counts that are leaked over and over must not overflow.
             if before > i64::MAX.cast_unsigned() {
                 std::process::abort();
             }
         }
+    }
+
+    /// Gives back some counts that are not the last.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds these counts, and the node is not empty; somebody holds another.
+    pub(super) unsafe fn give_back(self, counts: u64) {
+        // SAFETY: the contract.
+        unsafe { self.count().sub(counts) };
     }
 
     /// Gives one count back, and frees the node with the last.

@@ -103,7 +103,7 @@ unsafe fn own_branch<V, S: Sharing>(slot: &mut Node<V, S>) {
         for at in 0..1 << bits {
             let child = *branch.slots().add(at);
             if child != last {
-                child.retain();
+                child.retain(1);
                 last = child;
             }
             copy.slots().add(at).write(child);
