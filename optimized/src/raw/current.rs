@@ -40,8 +40,13 @@ pub(crate) struct Current<V, S: Sharing> {
 /// other's way.
 const FOUND: usize = 128;
 
-/// So many stamps are taken at once. What had one of those before is not remembered any more.
-const STAMPS: u64 = 1 << 20;
+/// From one stamp to the next. An odd number, so that no two of `FOUND` stamps in a row have one place,
+/// and so that a few variables of one stamp come before those of the next.
+const STRIDE: u64 = 37;
+
+/// The stamps that are taken at once lie so far apart. What had one of those before is not remembered
+/// any more.
+const STAMPS: u64 = STRIDE << 20;
 
 /// The first of some stamps that nobody else has; none is zero.
 fn new_stamps() -> u64 {
@@ -52,14 +57,10 @@ fn new_stamps() -> u64 {
 /// Where a value is remembered.
 #[inline]
 fn found_at(key: VarId, stamp: u64) -> usize {
-    // Contexts that are current in turn have consecutive stamps, and mostly the same variables: they
-    // shall not get into each other's way either.
-    key.serial().wrapping_add(stamp.wrapping_mul(SPREAD)) as usize % FOUND
+    // Contexts that are current in turn have stamps in a row, and mostly the same variables: they shall
+    // not get into each other's way either.
+    key.serial().wrapping_add(stamp) as usize % FOUND
 }
-
-/// An odd number, so that no two of `FOUND` consecutive stamps have one place, and so that a few
-/// variables of one stamp come before those of the next.
-const SPREAD: u64 = 37;
 
 struct Found<V, S: Sharing> {
     serial: u64,
@@ -173,7 +174,7 @@ impl<V, S: Sharing> Current<V, S> {
     pub(crate) fn exit(&self, context: &Context<V, S>) -> Result<(), ExitError> {
         // SAFETY: INVARIANT 10.
         let is_current = unsafe { (*self.context.get()).as_ref() }.is_some_and(|current| current.ptr_eq(context));
-        if !is_current || context.cell.is_marked() {
+        if !is_current || self.stamp.get() == 0 {
             return self.exit_base(context, is_current);
         }
         self.keep();
@@ -254,7 +255,7 @@ impl<V, S: Sharing> Current<V, S> {
             self.end_of_stamps.set(self.next_stamp.get() + STAMPS);
         }
         let stamp = self.next_stamp.get();
-        self.next_stamp.set(stamp + 1);
+        self.next_stamp.set(stamp + STRIDE);
         stamp
     }
 
