@@ -14,17 +14,19 @@ static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 /// So many of a thing are weighed together, so that what is kept for reuse does not show.
 const MANY: usize = 2048;
+/// So many entries do at least, where things are large.
+const ENTRIES: usize = 1 << 16;
 
 fn live() -> f64 {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated as f64 - stats.bytes_deallocated as f64
 }
 
-fn weigh<T>(make: impl Fn() -> T) -> f64 {
-    let mut made = Vec::with_capacity(MANY);
+fn weigh<T>(many: usize, make: impl Fn() -> T) -> f64 {
+    let mut made = Vec::with_capacity(many);
     let before = live();
-    made.extend((0..MANY).map(|_| make()));
-    (live() - before) / MANY as f64
+    made.extend((0..many).map(|_| make()));
+    (live() - before) / many as f64
 }
 
 struct Scale(Vec<Figure>);
@@ -45,16 +47,7 @@ impl Scale {
             }
             map
         };
-        let many = if size > 512 { 1 } else { MANY };
-        let bytes = if many == 1 {
-            let before = live();
-            let map = build();
-            let bytes = live() - before;
-            drop(map);
-            bytes
-        } else {
-            weigh(build)
-        };
+        let bytes = weigh(MANY.min(ENTRIES.div_ceil(size)), build);
         self.note("bytes an entry", size, M::NAME, bytes / size as f64);
         let map = build();
         let changed = || {
@@ -62,7 +55,7 @@ impl Scale {
             clone.insert(keys.present[size / 2].id(), values[0].clone());
             clone
         };
-        self.note("bytes of a changed copy", size, M::NAME, weigh(changed));
+        self.note("bytes of a changed copy", size, M::NAME, weigh(MANY, changed));
     }
 }
 
@@ -78,7 +71,7 @@ fn main() -> anyhow::Result<()> {
         scale.map::<peers::HashMapOnWrite>(&keys);
         scale.map::<peers::BTreeMapOnWrite>(&keys);
     }
-    scale.note("bytes of an empty context", 0, OURS, weigh(Context::<u64>::new));
+    scale.note("bytes of an empty context", 0, OURS, weigh(MANY, Context::<u64>::new));
     for size in [8, 1024] {
         let (thread, context) = (ThreadState::new(), Context::new());
         thread.enter(&context)?;
@@ -87,7 +80,7 @@ fn main() -> anyhow::Result<()> {
             thread.set(variable, 0);
         }
         let value = Arc::new(1);
-        scale.note("bytes of a copied context", size, OURS, weigh(|| context.copy()));
+        scale.note("bytes of a copied context", size, OURS, weigh(MANY, || context.copy()));
         let changed = || {
             let copy = context.copy();
             assert!(thread.enter(&copy).is_ok());
@@ -95,7 +88,7 @@ fn main() -> anyhow::Result<()> {
             assert!(thread.exit(&copy).is_ok());
             copy
         };
-        scale.note("bytes of a changed context", size, OURS, weigh(changed));
+        scale.note("bytes of a changed context", size, OURS, weigh(MANY, changed));
         thread.exit(&context)?;
     }
     serde_json::to_writer(std::io::stdout(), &scale.0)?;
