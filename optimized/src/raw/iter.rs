@@ -41,69 +41,28 @@ impl<V, S: Sharing> Cursor<V, S> {
                 Kind::Leaf => (base, base.leaf_len(), END),
                 _ => (Node::EMPTY, 0, if base.is_empty() { END } else { 0 }),
             };
-            let mut cursor = Self { leaf, at: 0, len, base, next_place, patch, added: [0; CHANGES], added_len: 0, next_added: 0 };
-            if is_patched {
-                cursor.sort_added();
-            }
-            cursor
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The contract of [`Self::new`], here and below.
-    unsafe fn sort_added(&mut self) {
-        // SAFETY: INVARIANT 7.
-        unsafe {
-            let (head, places) = (&*self.patch.patch(), self.patch.patch_columns().places());
-            for change in 0..head.len {
-                if (head.in_base & !head.moved) >> change & 1 == 1 {
-                    continue;
-                }
-                // Insertion from the back keeps equal places in the order of the changes.
-                let mut at = self.added_len as usize;
-                while at > 0 && *places.add(self.added[at - 1] as usize) > *places.add(change as usize) {
-                    self.added[at] = self.added[at - 1];
-                    at -= 1;
-                }
-                self.added[at] = change;
-                self.added_len += 1;
-            }
+            let (added, added_len) = if is_patched { added_by(patch) } else { ([0; CHANGES], 0) };
+            Self { leaf, at: 0, len, base, next_place, patch, added, added_len, next_added: 0 }
         }
     }
 
     /// Goes to the next leaf of the base; false where there is none.
+    ///
+    /// # Safety
+    ///
+    /// The contract of [`Self::new`], here and below.
+    #[inline]
     unsafe fn next_leaf(&mut self) -> bool {
-        while self.next_place < END {
-            let place = self.next_place as u32;
-            let (mut node, mut bit) = (self.base, 0);
-            // SAFETY: INVARIANT 7; the base is a branch, or there was no place left.
-            unsafe {
-                loop {
-                    let bits = node.branch_bits();
-                    let slot = place << bit >> (u32::BITS - bits);
-                    bit += bits;
-                    let child = *node.slots().add(slot as usize);
-                    if child.kind() == Kind::Branch {
-                        node = child;
-                        continue;
-                    }
-                    let mut end = slot + 1;
-                    while end < 1 << bits && *node.slots().add(end as usize) == child {
-                        end += 1;
-                    }
-                    // The slots before were passed: what is left of the place begins with this one.
-                    let below = u32::BITS - bit;
-                    self.next_place = (u64::from(place >> below) + u64::from(end - slot)) << below;
-                    if child.is_empty() {
-                        break;
-                    }
-                    (self.leaf, self.at, self.len) = (child, 0, child.leaf_len());
-                    return true;
-                }
-            }
+        if self.next_place == END {
+            return false;
         }
-        false
+        // SAFETY: INVARIANT 7; a base that is no branch has no place left.
+        unsafe {
+            let (leaf, next_place) = leaf_from(self.base, self.next_place);
+            (self.leaf, self.at, self.next_place) = (leaf, 0, next_place);
+            self.len = if leaf.is_empty() { 0 } else { leaf.leaf_len() };
+        }
+        self.len > 0
     }
 
     /// The next binding.
@@ -175,7 +134,7 @@ impl<V, S: Sharing> Cursor<V, S> {
     ///
     /// The contract of [`Self::new`].
     #[inline]
-    pub(super) unsafe fn fold<'a, B>(&mut self, start: B, mut fold: impl FnMut(B, (VarId, &'a Value<V, S>)) -> B) -> B
+    pub(super) unsafe fn fold<'a, B>(self, start: B, mut fold: impl FnMut(B, (VarId, &'a Value<V, S>)) -> B) -> B
     where
         V: 'a,
     {
@@ -183,23 +142,89 @@ impl<V, S: Sharing> Cursor<V, S> {
         // SAFETY: INVARIANT 7.
         unsafe {
             if !self.patch.is_empty() {
-                while let Some(binding) = self.next_patched() {
+                // A cursor of its own, so that the one without a patch need not stand in memory.
+                let mut patched = self;
+                while let Some(binding) = patched.next_patched() {
                     all = fold(all, binding);
                 }
                 return all;
             }
+            let mut rest = self;
             loop {
-                let (columns, len) = (self.leaf, self.len);
-                while self.at < len {
-                    let columns = columns.leaf_columns();
-                    let at = self.at;
-                    self.at = at + 1;
-                    all = fold(all, (columns.key::<Value<V, S>>(at), &(*columns.pairs::<Value<V, S>>().add(at)).value));
+                while rest.at < rest.len {
+                    all = fold(all, rest.take());
                 }
-                if !self.next_leaf() {
+                if !rest.next_leaf() {
                     return all;
                 }
             }
         }
     }
+}
+
+/// The changes of a patch that add a binding, in order, and how many they are.
+///
+/// # Safety
+///
+/// The node is a patch that lives.
+#[inline(never)]
+unsafe fn added_by<V, S: Sharing>(patch: Node<V, S>) -> ([u8; CHANGES], u8) {
+    let (mut added, mut added_len) = ([0; CHANGES], 0);
+    // SAFETY: the contract.
+    unsafe {
+        let (head, places) = (&*patch.patch(), patch.patch_columns().places());
+        for change in 0..head.len {
+            if (head.in_base & !head.moved) >> change & 1 == 1 {
+                continue;
+            }
+            // Insertion from the back keeps equal places in the order of the changes.
+            let mut at = added_len as usize;
+            while at > 0 && *places.add(added[at - 1] as usize) > *places.add(change as usize) {
+                added[at] = added[at - 1];
+                at -= 1;
+            }
+            added[at] = change;
+            added_len += 1;
+        }
+    }
+    (added, added_len)
+}
+
+/// The first leaf at or after a place, and the first place that it could not have; the empty node where
+/// there is none.
+///
+/// # Safety
+///
+/// The node is a branch that lives.
+#[inline(never)]
+unsafe fn leaf_from<V, S: Sharing>(base: Node<V, S>, mut next_place: u64) -> (Node<V, S>, u64) {
+    while next_place < END {
+        let place = next_place as u32;
+        let (mut node, mut bit) = (base, 0);
+        // SAFETY: the contract.
+        unsafe {
+            loop {
+                let bits = node.branch_bits();
+                let slot = place << bit >> (u32::BITS - bits);
+                bit += bits;
+                let child = *node.slots().add(slot as usize);
+                if child.kind() == Kind::Branch {
+                    node = child;
+                    continue;
+                }
+                let mut end = slot + 1;
+                while end < 1 << bits && *node.slots().add(end as usize) == child {
+                    end += 1;
+                }
+                // The slots before were passed: what is left of the place begins with this one.
+                let below = u32::BITS - bit;
+                next_place = (u64::from(place >> below) + u64::from(end - slot)) << below;
+                if child.is_empty() {
+                    break;
+                }
+                return (child, next_place);
+            }
+        }
+    }
+    (Node::EMPTY, END)
 }

@@ -499,7 +499,7 @@ impl<'a, V, S: Sharing> Iterator for Bindings<'a, V, S> {
     }
 
     #[inline]
-    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, start: B, fold: F) -> B {
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, start: B, fold: F) -> B {
         // SAFETY: the map is borrowed.
         unsafe { self.cursor.fold(start, fold) }
     }
