@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use contextvars_spec::{Engine, EngineError, Identity, Observe, Provenance, RuleSet, Step, Trace, Version, load_trace};
@@ -14,7 +14,8 @@ use thiserror::Error;
 
 use crate::coverage::{Follower, Met};
 use crate::engines::Unavailable;
-use crate::generate::{Genome, Grown, genomes, grow};
+use crate::generate::{Genome, Grown, Settings, genomes, grow};
+use crate::hang::{self, Begun, Watch};
 use crate::laws::Checked;
 use crate::lockstep::{self, Divergence};
 use crate::shard::Shard;
@@ -46,6 +47,10 @@ const LONG: usize = 300;
 /// How much of the state is recorded of a trace that is shrunk, in objects and bindings: after every step
 /// of most, and as much in all of one with hundreds of variables as takes some milliseconds.
 const OBSERVED: usize = 1 << 15;
+
+/// How long an engine in a process of its own may take to answer a trace that is being shrunk, if no less is
+/// said: a hundred times what most take. What hangs is met again and again.
+const WHILE_SHRINKING: Duration = Duration::from_millis(50);
 
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
@@ -103,6 +108,10 @@ pub struct Outcome {
     pub laws: Checked,
     /// How many traces met a known fault of an engine, which was not compared from there on.
     pub excused: BTreeMap<String, u64>,
+    /// How many traces meet a known fault of CPython, whoever takes part.
+    pub faulty: u64,
+    /// How many traces the rules leave open from some step on ([`contextvars_spec::Run::open_from`]).
+    pub left_open: u64,
     /// The counterexamples: signature and file.
     pub found: BTreeMap<String, PathBuf>,
     /// How long it took.
@@ -153,7 +162,7 @@ pub type MakeEngines<'a> = &'a (dyn Fn() -> Result<Vec<Box<dyn Engine>>, Unavail
 
 /// Runs generated traces on the engines until the plan, or `interrupt`, says to end.
 ///
-/// `progress` is told the cases and operations so far, after every case.
+/// `progress` is told the cases and operations so far, after every case; `watch` of a case that is not answered.
 ///
 /// # Errors
 ///
@@ -164,18 +173,20 @@ pub fn run(
     engines: MakeEngines<'_>,
     interrupt: &AtomicBool,
     progress: &(dyn Fn(u64, u64) + Sync),
+    watch: Option<&Watch<'_>>,
 ) -> Result<Outcome, Box<Aborted>> {
     let started = Instant::now();
     let next = AtomicU64::new(0);
     let ended = AtomicBool::new(false);
     let saving = Mutex::new(());
     let total = Mutex::new(Outcome::default());
-    let work = || -> Result<(), CampaignError> {
+    let begun: Vec<_> = (0..plan.jobs.max(1)).map(|_| Arc::<Begun>::default()).collect();
+    let work = |begun: &Arc<Begun>| -> Result<(), CampaignError> {
+        hang::watched(begun);
         let mut engines = engines()?;
         let identities: Vec<_> = engines.iter().map(|engine| engine.identity()).collect();
         let python = engines.iter().map(|engine| engine.python_version()).min().unwrap_or(Version::V3_14);
-        let lengths = FIRST_LENGTHS.into_iter().chain([LENGTH]);
-        let strategies: Vec<_> = lengths.map(|length| genomes(length, python, plan.programs)).collect();
+        let strategies: Vec<_> = lengths().map(|length| genomes(length, python, plan.programs)).collect();
         let mut own = Outcome::default();
         let mut work = || -> Result<(), CampaignError> {
             while let Some(case) = plan.shard.case(next.fetch_add(1, Ordering::Relaxed)) {
@@ -186,10 +197,9 @@ pub fn run(
                 if over || interrupt.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed) {
                     break;
                 }
-                let length = strategies.len().min((case / CASES_OF_A_LENGTH) as usize + 1) - 1;
-                let operations = run_case(plan, case, &strategies[length], &mut engines, &saving, &mut own)?;
+                let (operations, is_shown) = run_case(plan, case, &strategies[length_of(case)], &mut engines, &saving, &mut own)?;
                 progress(1, operations);
-                if matches!(plan.until, Until::Found(_)) && !own.found.is_empty() {
+                if matches!(plan.until, Until::Found(_)) && is_shown {
                     ended.store(true, Ordering::Relaxed);
                 }
             }
@@ -204,6 +214,8 @@ pub fn run(
         total.laws.extend(&own.laws);
         total.engines = identities;
         total.found.extend(own.found);
+        total.faulty += own.faulty;
+        total.left_open += own.left_open;
         for (fault, count) in own.excused {
             *total.excused.entry(fault).or_default() += count;
         }
@@ -212,10 +224,18 @@ pub fn run(
         }
         result
     };
-    let work = || work().inspect_err(|_| ended.store(true, Ordering::Relaxed));
+    let work = |begun| work(begun).inspect_err(|_| ended.store(true, Ordering::Relaxed));
     let results: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..plan.jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        let work = &work;
+        let workers: Vec<_> = begun.iter().map(|begun| scope.spawn(move || work(begun))).collect();
+        let (all, begun) = (AtomicBool::new(false), &begun);
+        std::thread::scope(|scope| {
+            let watcher = watch.map(|watch| scope.spawn(|| watch.over(begun, &next, started, &all)));
+            let results = workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+            all.store(true, Ordering::Relaxed);
+            watcher.inspect(|watcher| watcher.thread().unpark());
+            results
+        })
     });
     let results = results.into_iter().map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
     let failure = results.filter_map(Result::err).next();
@@ -237,6 +257,31 @@ pub(crate) fn runner(seed: u64, case: u64) -> TestRunner {
     TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::XorShift, &bytes))
 }
 
+/// How many genes the traces of a run grow from at the most, in the order of its cases.
+fn lengths() -> impl Iterator<Item = usize> {
+    FIRST_LENGTHS.into_iter().chain([LENGTH])
+}
+
+/// Which of the lengths a case has.
+fn length_of(case: u64) -> usize {
+    FIRST_LENGTHS.len().min((case / CASES_OF_A_LENGTH) as usize)
+}
+
+/// The trace of a case, for engines of which the oldest follows `python`, with its settings.
+///
+/// # Errors
+///
+/// If no trace can be drawn.
+pub(crate) fn trace_of(plan: &Plan, case: u64, python: Version) -> Result<(Vec<Step>, Settings), CampaignError> {
+    let length = lengths().nth(length_of(case)).unwrap_or(LENGTH);
+    let tree = genomes(length, python, plan.programs).new_tree(&mut runner(plan.seed, case));
+    let genome = tree.map_err(|reason| CampaignError::Generation(reason.to_string()))?.current();
+    let grown = grow(&genome, Observe::Every(usize::MAX));
+    Ok((grown.steps, genome.settings))
+}
+
+/// Runs a case. Answers how many operations it has, and whether it shows a divergence, by itself as far as the
+/// engines can tell.
 fn run_case(
     plan: &Plan,
     case: u64,
@@ -244,7 +289,8 @@ fn run_case(
     engines: &mut [Box<dyn Engine>],
     saving: &Mutex<()>,
     own: &mut Outcome,
-) -> Result<u64, CampaignError> {
+) -> Result<(u64, bool), CampaignError> {
+    let _ends = hang::begin(case);
     let mut runner = runner(plan.seed, case);
     let mut tree = strategy.new_tree(&mut runner).map_err(|reason| CampaignError::Generation(reason.to_string()))?;
     let genome = tree.current();
@@ -253,6 +299,8 @@ fn run_case(
     if case.is_multiple_of(plan.follow.max(1)) {
         Follower::default().follow(&changes, &mut own.situations);
     }
+    own.faulty += u64::from(!run.known_faults.is_empty());
+    own.left_open += u64::from(run.open_from.is_some());
     let known = engines.first().is_some_and(|engine| engine.identity().name == "reference").then_some(run);
     let ran = lockstep::run(engines, &grown, observe, known)?;
     own.cases += 1;
@@ -266,19 +314,25 @@ fn run_case(
     for identity in ran.left_out {
         *own.left_out.entry(identity.name).or_default() += 1;
     }
+    let mut is_shown = false;
     if let Some(divergence) = ran.divergence {
-        let coarse = with_concerned(&divergence, engines, |engines| match grown.len() {
-            ..LONG => shrink_genome(&mut tree, &divergence, engines),
-            _ => None,
-        });
-        let steps = coarse.unwrap_or_else(|| grown.clone());
-        let (steps, divergence) = minimize(&steps, divergence, engines);
+        // What earlier traces have broken of a process is not this one's doing.
+        let isolates = isolate(engines, Some(WHILE_SHRINKING));
+        let alone = if isolates { lockstep::run(engines, &grown, observe, None)?.divergence } else { Some(divergence.clone()) };
+        is_shown = alone.is_some();
+        let (steps, divergence) = match alone {
+            None => (grown.clone(), divergence),
+            Some(divergence) => {
+                let coarse = with_concerned(&divergence, engines, |engines| match grown.len() {
+                    ..LONG if !divergence.hangs => shrink_genome(&mut tree, &divergence, engines),
+                    _ => None,
+                });
+                minimize(&coarse.unwrap_or_else(|| grown.clone()), divergence, engines)
+            }
+        };
+        isolate(engines, None);
         let mut trace = counterexample(steps, &divergence, engines);
-        if let Some(provenance) = &mut trace.provenance {
-            provenance.seed = Some(plan.seed);
-            provenance.case = Some(case);
-            provenance.settings = Some(format!("{:?}", genome.settings));
-        }
+        come_from(&mut trace, plan, case, &genome.settings);
         // One at a time, or a larger one could take the place of a smaller.
         let _saving = saving.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let path = keep_smallest(&plan.out, &trace, &divergence, engines).map_err(|source| CampaignError::Save {
@@ -289,7 +343,21 @@ fn run_case(
         })?;
         own.found.insert(divergence.signature(), path);
     }
-    Ok(grown.len() as u64)
+    Ok((grown.len() as u64, is_shown))
+}
+
+/// Whether any of the engines does so ([`Engine::isolate`]).
+fn isolate(engines: &mut [Box<dyn Engine>], patience: Option<Duration>) -> bool {
+    engines.iter_mut().map(|engine| engine.isolate(patience)).filter(|isolates| *isolates).count() > 0
+}
+
+/// Writes down where a counterexample comes from.
+pub(crate) fn come_from(trace: &mut Trace, plan: &Plan, case: u64, settings: &Settings) {
+    if let Some(provenance) = &mut trace.provenance {
+        provenance.seed = Some(plan.seed);
+        provenance.case = Some(case);
+        provenance.settings = Some(format!("{settings:?}"));
+    }
 }
 
 /// Saves a counterexample, unless its place is taken by one that still shows the same and is no
@@ -362,9 +430,24 @@ fn shrink_genome(tree: &mut impl ValueTree<Value = Genome>, like: &Divergence, e
     best
 }
 
-/// Delta debugging, and the divergence that is left at the end of it.
+/// Delta debugging, and the divergence that is left at the end of it. Engines whose processes are quick to start
+/// have one for every trace, so that what is left shows by itself.
 pub fn minimize(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {
-    with_concerned(&divergence.clone(), engines, |engines| minimize_among(steps, divergence, engines))
+    with_concerned(&divergence.clone(), engines, |engines| {
+        for patience in [WHILE_SHRINKING, Duration::MAX] {
+            let isolates = isolate(engines, Some(patience));
+            let (fewer, left) = minimize_among(steps, divergence.clone(), engines);
+            isolate(engines, None);
+            // What was only too slow hangs no more when it is given all the time that there is.
+            if !isolates {
+                return (fewer, left);
+            }
+            if let Some(left) = diverges(&fewer, &divergence, engines) {
+                return (fewer, left);
+            }
+        }
+        (steps.to_vec(), divergence)
+    })
 }
 
 fn minimize_among(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {

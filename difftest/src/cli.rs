@@ -156,8 +156,8 @@ pub(crate) struct EngineArguments {
     /// trace.
     #[arg(long, value_delimiter = ',')]
     pub(crate) engines: Option<Vec<String>>,
-    /// How long an engine in a process of its own may take to answer one trace, such as 1s [default: 20s].
-    /// What takes longer hangs: that is an answer, and shrinking meets it again and again.
+    /// How long an engine may take to answer one trace, such as 500ms or 1s [default: 20s]. What takes longer
+    /// hangs: that is an answer, and shrinking meets it again and again.
     #[arg(long, value_parser = duration)]
     pub(crate) patience: Option<Duration>,
 }
@@ -193,18 +193,13 @@ fn seed(text: &str) -> Result<u64, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let mend = || "a time is a whole number from 1 on and s, m or h; write for instance `60s`".to_owned();
-    let unit = text.chars().last().ok_or_else(mend)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        _ => return Err(mend()),
-    };
-    let number: NonZeroU64 = text[..text.len() - 1].parse().map_err(|_| mend())?;
+    let mend = || "a time is a whole number from 1 on and ms, s, m or h; write for instance `60s`".to_owned();
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let (number, milliseconds) = units.iter().find_map(|(unit, length)| Some((text.strip_suffix(unit)?, length))).ok_or_else(mend)?;
+    let number: NonZeroU64 = number.parse().map_err(|_| mend())?;
     number
         .get()
-        .checked_mul(seconds)
-        .map(Duration::from_secs)
+        .checked_mul(*milliseconds)
+        .map(Duration::from_millis)
         .ok_or_else(|| "that is longer than a run can last; write fewer hours".to_owned())
 }

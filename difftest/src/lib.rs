@@ -7,6 +7,7 @@ pub mod engines;
 mod exchange;
 pub mod generate;
 pub mod golden;
+pub mod hang;
 pub mod laws;
 pub mod lockstep;
 pub mod merge;

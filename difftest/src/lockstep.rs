@@ -5,6 +5,7 @@ use contextvars_spec::{
 };
 
 use crate::compare::{Difference, crash_alone, first_difference};
+use crate::hang;
 use crate::laws::{self, Broken, Checked};
 use crate::panics::caught;
 
@@ -22,6 +23,8 @@ pub struct Divergence {
     pub difference: Difference,
     /// What the two answered there.
     pub answers: Vec<Answer>,
+    /// Whether it is that one does not answer.
+    pub hangs: bool,
 }
 
 impl Divergence {
@@ -49,7 +52,14 @@ impl Divergence {
 
     /// The process of an engine ended that is held to no other.
     fn of_crash(engine: Identity, steps: &[Step], crash: Crash) -> Self {
-        Self { law: None, left: None, right: engine, difference: crash_alone(steps, crash), answers: Vec::new() }
+        Self {
+            law: None,
+            left: None,
+            right: engine,
+            difference: crash_alone(steps, crash),
+            answers: Vec::new(),
+            hangs: is_hang(Some(crash)),
+        }
     }
 
     /// A law that an engine breaks by two of its answers.
@@ -61,7 +71,7 @@ impl Divergence {
             .unzip();
         let text = format!("{text}; {}", tags.join(" and "));
         let difference = Difference { step: second, text, kind: law.id().to_owned() };
-        Self { law: Some(law), left: None, right: engine, difference, answers }
+        Self { law: Some(law), left: None, right: engine, difference, answers, hangs: false }
     }
 }
 
@@ -146,7 +156,10 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             baseline = Some((index, run));
             continue;
         };
-        let followed = run.gone.as_ref().filter(|_| late).map(|gone| engines[*first].run_with_gone(steps, observe, gone));
+        let followed = run.gone.as_ref().filter(|_| late).map(|gone| {
+            hang::ask();
+            engines[*first].run_with_gone(steps, observe, gone)
+        });
         if let Some(None) = followed {
             lockstep.left_out.push(engines[index].identity());
             continue;
@@ -172,9 +185,10 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             lockstep.divergence = lockstep.hold_to_laws(engines[index].identity(), steps, &run, until);
         }
         if let (None, Some(difference)) = (&lockstep.divergence, difference) {
+            let hangs = is_hang(left.crash) || is_hang(run.crash);
             let answers = [left, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect();
             let (left, right) = (Some(engines[*first].identity()), engines[index].identity());
-            lockstep.divergence = Some(Divergence { law: None, left, right, answers, difference });
+            lockstep.divergence = Some(Divergence { law: None, left, right, answers, difference, hangs });
         }
         if lockstep.divergence.is_some() {
             break;
@@ -222,8 +236,13 @@ pub fn can_run(engine: &dyn Engine, trace: &Trace) -> bool {
     engine.python_version() >= trace.since() && Needs::of(&trace.steps).are_met_by(engine, false)
 }
 
+fn is_hang(crash: Option<Crash>) -> bool {
+    matches!(crash, Some(Crash::Hang(_)))
+}
+
 /// What the engine answers; a panic of the implementation under test is an answer too.
 fn answer(engine: &mut dyn Engine, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+    hang::ask();
     // An engine starts every trace from a fresh state, whatever a panic left of the last.
     caught(|| engine.run(steps, observe)).unwrap_or_else(|| Ok(Run { crash: Some(Crash::Panic), ..Run::default() }))
 }
@@ -246,5 +265,6 @@ pub fn check_recorded(engine: &mut dyn Engine, trace: &Trace) -> Result<Option<D
         right: engine.identity(),
         answers: [&recorded, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect(),
         difference,
+        hangs: is_hang(run.crash),
     }))
 }

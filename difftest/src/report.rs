@@ -61,6 +61,10 @@ pub struct Summary {
     pub left_out: std::collections::BTreeMap<String, u64>,
     /// How many traces met a known fault of an engine, which was not compared from there on.
     pub known_faults: std::collections::BTreeMap<String, u64>,
+    /// How many traces meet a known fault of CPython, whoever takes part.
+    pub faulty: u64,
+    /// How many traces the rules leave open from some step on, which no engine was compared from there on.
+    pub left_open: u64,
     /// The counterexamples.
     pub divergences: Vec<Found>,
     /// Whether the run was interrupted.
@@ -101,6 +105,8 @@ impl Summary {
             engines: outcome.engines.clone(),
             left_out: outcome.left_out.clone(),
             known_faults: outcome.excused.clone(),
+            faulty: outcome.faulty,
+            left_open: outcome.left_open,
             divergences: found.collect(),
             interrupted: outcome.interrupted,
             failure: failure.map(ToString::to_string),
@@ -136,6 +142,9 @@ impl fmt::Display for Summary {
         let laws: Vec<_> = LAWS.iter().map(|law| format!("{law}: {}", self.laws.get(law.id()).unwrap_or(&0))).collect();
         writeln!(f, "laws         checked {} times", self.laws.values().sum::<u64>())?;
         writeln!(f, "             {}", laws.join(", "))?;
+        if self.left_open > 0 {
+            writeln!(f, "left open    {} traces from some step on, by the rules", self.left_open)?;
+        }
         for (engine, count) in &self.left_out {
             writeln!(f, "left out     {engine}, of {count} traces that require a newer python or user code in a process of its own")?;
         }

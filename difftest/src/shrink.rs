@@ -79,8 +79,16 @@ fn shorter(program: &Program) -> impl Iterator<Item = Program> {
     })
 }
 
-/// Tries plainer operands, one at a time.
+/// Tries plainer operands: of many steps at once, since most do not matter, and then one at a time.
 fn simplify(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
+    for parts in [1, 2, 4] {
+        let size = best.len().div_ceil(parts).max(1);
+        for start in (0..best.len()).step_by(size) {
+            while let Some(candidate) = all_plainer(best, start..best.len().min(start + size)).filter(|steps| fails(steps)) {
+                *best = candidate;
+            }
+        }
+    }
     for index in 0..best.len() {
         // What is plainer in one way may become plainer in another; it never becomes less so.
         while let Some(candidate) = plainer(&best[index]).into_iter().find_map(|step| {
@@ -91,6 +99,16 @@ fn simplify(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
             *best = candidate;
         }
     }
+}
+
+/// The steps with all of a range made plainer in one way, where they can be.
+fn all_plainer(steps: &[Step], range: std::ops::Range<usize>) -> Option<Vec<Step>> {
+    let mut changed = steps.to_vec();
+    for step in &mut changed[range] {
+        let plainer = plainer(step).into_iter().find(|plainer| plainer != step);
+        plainer.into_iter().for_each(|plainer| *step = plainer);
+    }
+    (changed != steps && validate_steps(&changed).is_ok()).then_some(changed)
 }
 
 /// Variants of a step that a reader has less to wonder about. No chain of them leads back.

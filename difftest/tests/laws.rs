@@ -41,7 +41,7 @@ impl Engine for Liar {
 fn caught(name: &'static str, by: &[Rule], lie: fn(&[Step], &mut Run)) {
     let out = tempfile::tempdir().expect("a temporary folder");
     let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Liar { name, lie })]) };
-    let outcome = campaign::run(&plan(SHORT + 400, out.path()), &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
+    let outcome = campaign::run(&plan(SHORT + 400, out.path()), &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
     assert!(!outcome.found.is_empty(), "{name} was not caught in {} operations", outcome.operations);
     let mut broken = Vec::new();
     for (signature, path) in &outcome.found {
@@ -194,7 +194,7 @@ fn an_engine_that_ends_is_at_fault_alone() {
     let lie = |steps: &[Step], _: &mut Run| assert!(!steps.iter().any(|step| matches!(step.operation, Operation::ContextLen { .. })));
     let out = tempfile::tempdir().expect("a temporary folder");
     let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Liar { name, lie })]) };
-    let outcome = campaign::run(&plan(SHORT, out.path()), &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
+    let outcome = campaign::run(&plan(SHORT, out.path()), &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
     let found: Vec<_> = outcome.found.keys().map(String::as_str).collect();
     assert_eq!(found, ["crash-a-panic-at-Context.__len__-ends"]);
     let trace = load_trace(outcome.found.values().next().expect("one")).expect("a saved counterexample loads");
@@ -206,7 +206,7 @@ fn every_law_is_checked_often_and_every_engine_keeps_them_alone() {
     for name in engines::at_hand() {
         let out = tempfile::tempdir().expect("a temporary folder");
         let make = || Ok(vec![engines::start(name)?]);
-        let outcome = campaign::run(&plan(SHORT + 1_500, out.path()), &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
+        let outcome = campaign::run(&plan(SHORT + 1_500, out.path()), &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
         // Up to 3.13 an interpreter breaks the first law by a fault that is known, in traces with programs.
         let engine = engines::start(name).expect("an engine");
         let version = engine.python_version();

@@ -48,7 +48,7 @@ impl Engine for Faulty {
 fn caught(name: &'static str, step: BreakStep, answer: BreakAnswer) {
     let out = tempfile::tempdir().expect("a temporary folder");
     let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Faulty { name, step, answer })]) };
-    let outcome = campaign::run(&plan(SHORT, out.path()), &make, &AtomicBool::new(false), &|_, _| ()).expect("a run");
+    let outcome = campaign::run(&plan(SHORT, out.path()), &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
     assert!(!outcome.found.is_empty(), "{name} was not caught in {} operations", outcome.operations);
     for path in outcome.found.values() {
         let trace = load_trace(path).expect("a saved counterexample loads");

@@ -12,10 +12,10 @@ impl Reference {
         match (left, right) {
             (Object::Context(left), Object::Context(right)) => {
                 let before = (self.bindings_of(left), self.bindings_of(right));
-                // EQ-9: user code may replace a context's map, and not the one that is compared.
+                // EQ-9: user code may replace a context's map, and not the one that is compared until the
+                // operation has ended.
                 self.objects.pins.extend([Pin::Bindings(before.0.clone()), Pin::Bindings(before.1.clone())]);
                 let equal = self.equal_bindings(thread, &before.0, &before.1);
-                self.objects.pins.truncate(self.objects.pins.len() - 2);
                 if !(before.0.is_same(&self.bindings_of(left)) && before.1.is_same(&self.bindings_of(right))) {
                     self.cite(Rule::Eq9);
                     self.meet(KnownFault::ComparedMapsAreFreed);

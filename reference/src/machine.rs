@@ -142,7 +142,7 @@ impl Reference {
         for (index, step) in steps.iter().enumerate() {
             run.answers.push(self.step(step));
             run.known_faults.extend(self.take_faults().into_iter().map(|fault| (index, fault)));
-            if self.open {
+            if self.is_open() {
                 run.open_from.get_or_insert(index);
             }
             if observe.after(index, steps.len()) {

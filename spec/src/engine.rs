@@ -1,6 +1,7 @@
 //! What the tester asks of whoever answers traces.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -126,15 +127,14 @@ pub struct Run {
 }
 
 /// How a process ended that was to answer a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
     /// A signal ended it.
     Signal(i32),
     /// It ended by itself, with this status.
     Exit(i32),
-    /// It had not answered after this many seconds, and was killed.
-    Hang(u64),
+    /// It had not answered after this time, and was killed.
+    Hang(Duration),
     /// The engine runs in the tester's own process, and panicked.
     Panic,
 }
@@ -144,7 +144,7 @@ impl fmt::Display for Crash {
         match self {
             Self::Signal(signal) => write!(f, "signal {signal}"),
             Self::Exit(status) => write!(f, "exit status {status}"),
-            Self::Hang(seconds) => write!(f, "no answer in {seconds} s"),
+            Self::Hang(patience) => write!(f, "no answer in {patience:?}"),
             Self::Panic => f.write_str("a panic"),
         }
     }
@@ -199,6 +199,14 @@ pub trait Engine {
     /// The last trace may have damaged the engine's process, if it has one: it is not asked again, and the
     /// next trace gets another.
     fn distrust(&mut self) {}
+
+    /// From now on every trace gets a process of its own, and so much time at the most; or, with none, one
+    /// process again as many as it answers, and all the time that the engine has. Answers whether the engine
+    /// does so: it needs processes, and those that are quick to start.
+    fn isolate(&mut self, patience: Option<Duration>) -> bool {
+        let _ = patience;
+        false
+    }
 
     /// Answers every step as [`Engine::run`] does, but for the values with finalizers: they go during the
     /// operations that `gone` names, each if nothing leads to it any more. So an engine that lets them go

@@ -4,14 +4,16 @@ use std::io::{IsTerminal, Write, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use contextvars_difftest::campaign::{self, Plan, Until};
+use contextvars_difftest::campaign::{self, Outcome, Plan, Until};
+use contextvars_difftest::engines::child::PATIENCE;
+use contextvars_difftest::hang::{self, Hung, Watch};
 use contextvars_difftest::report::Summary;
 use contextvars_difftest::save;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{DIVERGENCE, Ended};
+use super::{BAD_INPUT, DIVERGENCE, Ended};
 use crate::cli::RunArguments;
 
 /// Some two million operations: enough to meet every rule many times, in well under a minute.
@@ -54,7 +56,18 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         Until::Cases(_) => bar.inc(cases),
         Until::Elapsed(_) | Until::Found(_) => bar.set_position(bar.elapsed().as_secs()),
     };
-    let (outcome, failure) = match campaign::run(&plan, &|| arguments.engines.start(&names), &interrupt, &progress) {
+    let patience = arguments.engines.patience.unwrap_or(PATIENCE);
+    // The run does not end by itself any more.
+    let hung = |hung: Hung| {
+        bar.finish_and_clear();
+        let status = end_hung(arguments, &plan, hung, &names, patience).unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            BAD_INPUT
+        });
+        std::process::exit(status.into());
+    };
+    let watch = Watch { patience, hung: &hung };
+    let (outcome, failure) = match campaign::run(&plan, &|| arguments.engines.start(&names), &interrupt, &progress, Some(&watch)) {
         Ok(outcome) => (outcome, None),
         Err(aborted) => (*aborted.so_far, Some(aborted.error)),
     };
@@ -71,6 +84,31 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         None if summary.divergences.is_empty() => Ok(ExitCode::SUCCESS),
         None => Ok(ExitCode::from(DIVERGENCE)),
     }
+}
+
+/// Ends a run in which an engine of this process does not answer: what it hangs on is shrunk in processes of
+/// its own.
+fn end_hung(
+    arguments: &RunArguments,
+    plan: &Plan,
+    hung: Hung,
+    names: &[String],
+    patience: Duration,
+) -> Result<u8, Box<dyn std::error::Error>> {
+    let own = std::env::current_exe()?;
+    let names = hang::in_processes(names, &own.to_string_lossy());
+    let started = Instant::now();
+    let (signature, file) = hang::shrink(plan, hung.case, &names, patience)?;
+    let elapsed = hung.elapsed + started.elapsed();
+    let outcome = Outcome { cases: hung.cases, elapsed, found: [(signature, file)].into(), ..Outcome::default() };
+    let summary = Summary::new(plan, &outcome, None, Some(&names.join(",")));
+    let mut stdout = stdout().lock();
+    if arguments.json {
+        writeln!(stdout, "{}", serde_json::to_string(&summary)?)?;
+    } else {
+        write!(stdout, "{summary}")?;
+    }
+    Ok(DIVERGENCE)
 }
 
 fn fresh_seed() -> u64 {

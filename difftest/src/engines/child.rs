@@ -34,6 +34,8 @@ pub struct Child {
     patience: Duration,
     /// Whether every trace gets a new process.
     is_fresh: bool,
+    /// Whether every trace gets one for now, and so much time.
+    isolated: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Child {
     pub fn start(name: &str, words: Vec<String>, patience: Duration) -> Result<Self, EngineError> {
         let failure = |reason: String| EngineError { engine: name.to_owned(), reason };
         let (process, hello) = Process::start(&words).map_err(failure)?;
-        Ok(Self { name: name.to_owned(), words, hello, process: Some(process), patience, is_fresh: false })
+        Ok(Self { name: name.to_owned(), words, hello, process: Some(process), patience, is_fresh: false, isolated: None })
     }
 
     /// Gives every trace a new process, so that nothing that a trace has broken is left for the next.
@@ -91,13 +93,19 @@ impl Engine for Child {
         self.process = None;
     }
 
+    fn isolate(&mut self, patience: Option<Duration>) -> bool {
+        self.isolated = patience;
+        self.process = None;
+        true
+    }
+
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
         let mut process = match self.process.take() {
             Some(process) => process,
             None => Process::start(&self.words).map_err(|reason| self.failure(reason))?.0,
         };
         let request = serde_json::to_string(&Request::new(steps, observe)).map_err(|error| self.failure(error.to_string()))?;
-        let line = match process.ask(&request, self.patience) {
+        let line = match process.ask(&request, self.isolated.map_or(self.patience, |patience| patience.min(self.patience))) {
             Ok(line) => line,
             Err(crash) => return Ok(Run { crash: Some(crash), ..Run::default() }),
         };
@@ -105,7 +113,7 @@ impl Engine for Child {
             .map_err(|error| self.failure(format!("its answer is not of the protocol: {error}; it begins `{}`", beginning(&line))))?;
         match response {
             Response::Run { answers, observations, gone } if answers.len() == steps.len() => {
-                self.process = Some(process).filter(|_| !self.is_fresh);
+                self.process = Some(process).filter(|_| !self.is_fresh && self.isolated.is_none());
                 Ok(Run { answers, observations, gone, ..Run::default() })
             }
             Response::Run { answers, .. } => Err(self.failure(format!("it answered {} of {} steps", answers.len(), steps.len()))),
@@ -127,6 +135,8 @@ impl Process {
             .args(arguments)
             // The embedding's own, where it is set: it would lead another interpreter astray.
             .env_remove("PYTHONHOME")
+            // Of a panic the message is enough: a backtrace takes longer than many traces do.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -185,7 +195,7 @@ impl Process {
             Ok(line) => Ok(line),
             Err(RecvTimeoutError::Timeout) => {
                 // Dropping the process kills it.
-                Err(Crash::Hang(patience.as_secs()))
+                Err(Crash::Hang(patience))
             }
             Err(RecvTimeoutError::Disconnected) => Err(self.end()),
         }

@@ -9,6 +9,9 @@ use super::grow::{Grower, Kind};
 /// How many variables the two bind at the most: some that are compared after one that writes.
 const BOUND: usize = 4;
 
+/// How many of those comparisons in a hundred ask for more values than programs may run in one step.
+const MANY: usize = 20;
+
 /// How many traces in a hundred that have programs have such a comparison. Up to 3.13 it is a known fault,
 /// from which on an interpreter is not compared, and gets a new process.
 const SHARE: usize = 5;
@@ -20,14 +23,20 @@ impl Grower<'_> {
         if !choice.percent(SHARE) {
             return;
         }
-        let variables: Vec<_> = self.variables.iter().copied().take(1 + choice.below(BOUND)).collect();
+        let is_long = choice.percent(MANY);
+        let bound = if is_long { Program::MAX_CALLS + 2 } else { 1 + choice.below(BOUND) };
+        while is_long && self.variables.len() < bound {
+            let variable = self.new_variable(choice);
+            self.on_main(variable);
+        }
+        let variables: Vec<_> = self.variables.iter().copied().take(bound).collect();
         let sides = [(); 2].map(|()| ContextId(self.number(Kind::Context)));
         for (at, context) in sides.into_iter().enumerate() {
             self.on_main(Operation::Context { context });
             self.on_main(Operation::Run { context });
             for &variable in &variables {
                 let value = ValueId(self.number(Kind::Value));
-                let (equality, on_compare) = (Equality::Group(0), self.program(60, choice));
+                let (equality, on_compare) = (Equality::Group(0), self.program(if is_long { 100 } else { 60 }, choice));
                 self.on_main(Operation::Value { equality, on_compare, on_drop: Program::default(), name: value });
                 self.bind(variable, Value::Made(value));
             }

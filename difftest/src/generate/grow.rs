@@ -10,10 +10,14 @@ use super::choice::Choice;
 use super::programs::Reach;
 use super::settings::{Genome, Settings, Theme};
 use super::versions::writes;
+use crate::hang;
 use crate::panics::caught;
 
 /// How many steps most traces take to look at everything at their end.
 const LAST_LOOK: usize = 48;
+
+/// The names of variables: plain ones, and what Python's `repr` writes in another way.
+const NAMES: [&str; 12] = ["a", "b", "c", "d", "it's", "a \"b\"", "it's \"b\"", "a\nb", "a\rb", "a\tb", "a\\b", "a\u{1}\u{7f}b"];
 
 /// A trace, and what the reference answered while it grew.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub struct Grown {
 /// are entered, and whether twins are equal.
 #[must_use]
 pub fn grow(genome: &Genome, observe: Observe) -> Grown {
+    hang::ask();
     let mut grower = Grower::new(genome, observe);
     for &gene in &genome.genes {
         let mut choice = Choice::new(gene);
@@ -48,6 +53,7 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
         let mut choice = Choice::new(genome.genes.last().copied().unwrap_or_default());
         grower.compare_while_writing(&mut choice);
         grower.depart(&mut choice);
+        grower.confuse(&mut choice);
     }
     grower.look_at_everything();
     if genome.settings.versions {
@@ -55,6 +61,10 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
     }
     if genome.settings.tide.is_some() {
         grower.compare_twins();
+    }
+    grower.hand_over();
+    if genome.settings.programs {
+        grower.go_together(&mut Choice::new(grower.answers.len() as u64));
     }
     let Grower { steps, answers, known_faults, mut observations, mut model, crashed, .. } = grower;
     if observations.last().is_none_or(|(last, _)| last + 1 < steps.len()) && !steps.is_empty() {
@@ -148,6 +158,12 @@ impl<'a> Grower<'a> {
     /// Appends a step of the main thread.
     pub(super) fn on_main(&mut self, operation: Operation) {
         self.push(ThreadId::MAIN, operation);
+    }
+
+    /// Begins a call of `Context.run` on a thread, if it can.
+    pub(super) fn enters(&mut self, thread: ThreadId, context: ContextId) -> bool {
+        self.push(thread, Operation::Run { context });
+        matches!(self.answers.last(), Some(answer) if answer.outcome == Outcome::Called)
     }
 
     /// Binds a variable on the main thread.
@@ -244,7 +260,7 @@ impl<'a> Grower<'a> {
     }
 
     pub(super) fn new_variable(&mut self, choice: &mut Choice) -> Operation {
-        let name = ["a", "b", "c", "it's", "a \"b\""][choice.below(5)].into();
+        let name = choice.of(&NAMES).unwrap_or_default().into();
         let default = choice.percent(40).then(|| self.value(choice));
         let number = self.number(Kind::Variable);
         let variable = VariableId(number);

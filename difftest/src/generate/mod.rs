@@ -8,6 +8,7 @@ mod churn;
 mod comparisons;
 mod departures;
 mod grow;
+mod handovers;
 mod hashes;
 mod programs;
 mod settings;

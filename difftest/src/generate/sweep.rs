@@ -1,6 +1,6 @@
 //! The last steps of a trace, which look at what no observation shows.
 
-use contextvars_spec::{ContextId, Object, Operation, Outcome, ThreadId};
+use contextvars_spec::{ContextId, Object, Operation, ThreadId};
 
 use super::choice::Choice;
 use super::grow::{Grower, Kind};
@@ -40,8 +40,7 @@ impl Grower<'_> {
             }
         }
         for context in self.contexts.clone() {
-            self.on_main(Operation::Run { context });
-            if matches!(self.answers.last(), Some(answer) if answer.outcome == Outcome::Called) {
+            if self.enters(ThreadId::MAIN, context) {
                 self.on_main(Operation::Return {});
             }
         }

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use contextvars_optimized::{ContextVar, Sharing, ThreadState};
+use contextvars_optimized::{Context, ContextVar, Sharing, ThreadState};
 use contextvars_spec::{Action, Error, Exception, Object, Outcome, TokenId, Value, VariableId};
 
 use super::programs::Held;
@@ -33,12 +33,22 @@ impl<S: Sharing> Session<S> {
             Value::Missing => Value::None,
             Value::Made(_) => return value,
         };
+        self.write_elsewhere(state, variable);
         drop(state.set_shared(variable, self.constants[0].clone()));
         let in_its_place = S::value(Held::<S>::constant(other, &self.lives));
         let read = held.value();
         drop(in_its_place);
         drop(state.set(variable, Held::constant(value, &self.lives)));
         read
+    }
+
+    /// Binds a variable in another context, which is current meanwhile. Nobody is told, nor can tell.
+    fn write_elsewhere(&self, state: &ThreadState<Held<S>, S>, variable: &ContextVar<Held<S>, S>) {
+        let (context_ver, told) = (state.context_ver(), self.events.take());
+        let switched = state.run(&Context::default(), || drop(state.set_shared(variable, self.constants[1].clone())));
+        debug_assert!(switched.is_ok(), "nobody else has the context");
+        state.set_context_ver(context_ver);
+        self.events.replace(told);
     }
 
     /// As [`Self::set`], by what the library has besides: a value that nobody else holds yet.
