@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::coverage::{Follower, Met};
 use crate::engines::Unavailable;
-use crate::generate::{Genome, Grown, Settings, genomes, grow};
+use crate::generate::{Genome, Grown, genomes, grow};
 use crate::hang::{self, Begun, Watch};
 use crate::laws::Checked;
 use crate::lockstep::{self, Divergence};
@@ -186,7 +186,8 @@ pub fn run(
         let mut engines = engines()?;
         let identities: Vec<_> = engines.iter().map(|engine| engine.identity()).collect();
         let python = engines.iter().map(|engine| engine.python_version()).min().unwrap_or(Version::V3_14);
-        let strategies: Vec<_> = lengths().map(|length| genomes(length, python, plan.programs)).collect();
+        let lengths = FIRST_LENGTHS.into_iter().chain([LENGTH]);
+        let strategies: Vec<_> = lengths.map(|length| genomes(length, python, plan.programs)).collect();
         let mut own = Outcome::default();
         let mut work = || -> Result<(), CampaignError> {
             while let Some(case) = plan.shard.case(next.fetch_add(1, Ordering::Relaxed)) {
@@ -197,7 +198,8 @@ pub fn run(
                 if over || interrupt.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed) {
                     break;
                 }
-                let (operations, is_shown) = run_case(plan, case, &strategies[length_of(case)], &mut engines, &saving, &mut own)?;
+                let length = strategies.len().min((case / CASES_OF_A_LENGTH) as usize + 1) - 1;
+                let (operations, is_shown) = run_case(plan, case, &strategies[length], &mut engines, &saving, &mut own)?;
                 progress(1, operations);
                 if matches!(plan.until, Until::Found(_)) && is_shown {
                     ended.store(true, Ordering::Relaxed);
@@ -230,7 +232,7 @@ pub fn run(
         let workers: Vec<_> = begun.iter().map(|begun| scope.spawn(move || work(begun))).collect();
         let (all, begun) = (AtomicBool::new(false), &begun);
         std::thread::scope(|scope| {
-            let watcher = watch.map(|watch| scope.spawn(|| watch.over(begun, &next, started, &all)));
+            let watcher = watch.map(|watch| scope.spawn(|| watch.over(begun, &all)));
             let results = workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
             all.store(true, Ordering::Relaxed);
             watcher.inspect(|watcher| watcher.thread().unpark());
@@ -255,29 +257,6 @@ pub(crate) fn runner(seed: u64, case: u64) -> TestRunner {
     // Never all zero, which XorShift has no successor for.
     bytes[8..].copy_from_slice(&(case.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::XorShift, &bytes))
-}
-
-/// How many genes the traces of a run grow from at the most, in the order of its cases.
-fn lengths() -> impl Iterator<Item = usize> {
-    FIRST_LENGTHS.into_iter().chain([LENGTH])
-}
-
-/// Which of the lengths a case has.
-fn length_of(case: u64) -> usize {
-    FIRST_LENGTHS.len().min((case / CASES_OF_A_LENGTH) as usize)
-}
-
-/// The trace of a case, for engines of which the oldest follows `python`, with its settings.
-///
-/// # Errors
-///
-/// If no trace can be drawn.
-pub(crate) fn trace_of(plan: &Plan, case: u64, python: Version) -> Result<(Vec<Step>, Settings), CampaignError> {
-    let length = lengths().nth(length_of(case)).unwrap_or(LENGTH);
-    let tree = genomes(length, python, plan.programs).new_tree(&mut runner(plan.seed, case));
-    let genome = tree.map_err(|reason| CampaignError::Generation(reason.to_string()))?.current();
-    let grown = grow(&genome, Observe::Every(usize::MAX));
-    Ok((grown.steps, genome.settings))
 }
 
 /// Runs a case. Answers how many operations it has, and whether it shows a divergence, by itself as far as the
@@ -332,7 +311,11 @@ fn run_case(
         };
         isolate(engines, None);
         let mut trace = counterexample(steps, &divergence, engines);
-        come_from(&mut trace, plan, case, &genome.settings);
+        if let Some(provenance) = &mut trace.provenance {
+            provenance.seed = Some(plan.seed);
+            provenance.case = Some(case);
+            provenance.settings = Some(format!("{:?}", genome.settings));
+        }
         // One at a time, or a larger one could take the place of a smaller.
         let _saving = saving.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let path = keep_smallest(&plan.out, &trace, &divergence, engines).map_err(|source| CampaignError::Save {
@@ -349,15 +332,6 @@ fn run_case(
 /// Whether any of the engines does so ([`Engine::isolate`]).
 fn isolate(engines: &mut [Box<dyn Engine>], patience: Option<Duration>) -> bool {
     engines.iter_mut().map(|engine| engine.isolate(patience)).filter(|isolates| *isolates).count() > 0
-}
-
-/// Writes down where a counterexample comes from.
-pub(crate) fn come_from(trace: &mut Trace, plan: &Plan, case: u64, settings: &Settings) {
-    if let Some(provenance) = &mut trace.provenance {
-        provenance.seed = Some(plan.seed);
-        provenance.case = Some(case);
-        provenance.settings = Some(format!("{settings:?}"));
-    }
 }
 
 /// Saves a counterexample, unless its place is taken by one that still shows the same and is no

@@ -1,14 +1,14 @@
 //! `difftest run`.
 
 use std::io::{IsTerminal, Write, stdout};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use contextvars_difftest::campaign::{self, Outcome, Plan, Until};
+use contextvars_difftest::campaign::{self, Plan, Until};
 use contextvars_difftest::engines::child::PATIENCE;
-use contextvars_difftest::hang::{self, Hung, Watch};
+use contextvars_difftest::hang::{self, Watch};
 use contextvars_difftest::report::Summary;
 use contextvars_difftest::save;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -58,13 +58,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     };
     let patience = arguments.engines.patience.unwrap_or(PATIENCE);
     // The run does not end by itself any more.
-    let hung = |hung: Hung| {
+    let hung = |case| {
         bar.finish_and_clear();
-        let status = end_hung(arguments, &plan, hung, &names, patience).unwrap_or_else(|error| {
-            eprintln!("error: {error}");
-            BAD_INPUT
-        });
-        std::process::exit(status.into());
+        let error = run_apart(arguments, seed, case, &names, patience);
+        eprintln!("error: {error}");
+        std::process::exit(BAD_INPUT.into());
     };
     let watch = Watch { patience, hung: &hung };
     let (outcome, failure) = match campaign::run(&plan, &|| arguments.engines.start(&names), &interrupt, &progress, Some(&watch)) {
@@ -86,29 +84,57 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     }
 }
 
-/// Ends a run in which an engine of this process does not answer: what it hangs on is shrunk in processes of
-/// its own.
-fn end_hung(
-    arguments: &RunArguments,
-    plan: &Plan,
-    hung: Hung,
-    names: &[String],
-    patience: Duration,
-) -> Result<u8, Box<dyn std::error::Error>> {
-    let own = std::env::current_exe()?;
-    let names = hang::in_processes(names, &own.to_string_lossy());
-    let started = Instant::now();
-    let (signature, file) = hang::shrink(plan, hung.case, &names, patience)?;
-    let elapsed = hung.elapsed + started.elapsed();
-    let outcome = Outcome { cases: hung.cases, elapsed, found: [(signature, file)].into(), ..Outcome::default() };
-    let summary = Summary::new(plan, &outcome, None, Some(&names.join(",")));
-    let mut stdout = stdout().lock();
-    if arguments.json {
-        writeln!(stdout, "{}", serde_json::to_string(&summary)?)?;
-    } else {
-        write!(stdout, "{summary}")?;
+/// Begins the run again, with the engines that answer in this process in processes of their own, in the place of
+/// this process: whatever hangs here might go on to take all memory. Answers why it cannot.
+fn run_apart(arguments: &RunArguments, seed: u64, case: u64, names: &[String], patience: Duration) -> Box<dyn std::error::Error> {
+    let again = || -> Result<Command, Box<dyn std::error::Error>> {
+        let program = std::env::current_exe()?;
+        let Some(apart) = hang::apart(names, &program.to_string_lossy()) else {
+            return Err(format!(
+                "the reference does not answer case {case} of seed {seed} in {patience:?}, and without it there is no trace; hold it to another engine by a tester that is in order: `--engines optimized,child='BROKEN/difftest serve --engine reference'`"
+            )
+            .into());
+        };
+        eprintln!(
+            "note: case {case} of seed {seed} is not answered in {patience:?}; the run begins again with engines in processes of their own"
+        );
+        let mut again = Command::new(program);
+        again.args(["run", "--engines", &apart.join(","), "--patience", &format!("{}ms", patience.as_millis())]);
+        again.args(["--seed", &seed.to_string(), "--shard", &arguments.shard.to_string(), "--out"]).arg(&arguments.out);
+        let numbers = [
+            ("--cases", arguments.cases.map(|cases| cases.to_string())),
+            ("--time", arguments.time.map(|time| format!("{}ms", time.as_millis()))),
+            ("--jobs", arguments.jobs.map(|jobs| jobs.to_string())),
+            ("--programs", arguments.programs.map(|programs| programs.to_string())),
+        ];
+        for (option, number) in numbers {
+            again.args(number.iter().flat_map(|number| [option, number]));
+        }
+        again.args(
+            [("--until-found", arguments.until_found), ("--json", arguments.json)]
+                .iter()
+                .filter(|(_, given)| *given)
+                .map(|(option, _)| option),
+        );
+        Ok(again)
+    };
+    match again() {
+        Ok(mut again) => in_place_of_this(&mut again).into(),
+        Err(error) => error,
     }
-    Ok(DIVERGENCE)
+}
+
+#[cfg(unix)]
+fn in_place_of_this(command: &mut Command) -> std::io::Error {
+    std::os::unix::process::CommandExt::exec(command)
+}
+
+#[cfg(not(unix))]
+fn in_place_of_this(command: &mut Command) -> std::io::Error {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(BAD_INPUT.into())),
+        Err(error) => error,
+    }
 }
 
 fn fresh_seed() -> u64 {

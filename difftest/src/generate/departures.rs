@@ -7,7 +7,7 @@ use super::choice::Choice;
 use super::grow::{Grower, Kind};
 
 /// How many traces in a hundred that have programs end with values that go together, and in how many a value
-/// goes in a reset. Up to 3.13 the latter is a known fault, from which on an interpreter is not compared.
+/// goes in a reset or with a token that is made anew. Up to 3.13 the reset is a known fault, from which on an interpreter is not compared.
 const TOGETHER: usize = 20;
 const CONFUSED: usize = 8;
 
@@ -38,6 +38,22 @@ impl Grower<'_> {
         let context = ContextId(self.number(Kind::Context));
         self.on_main(Operation::CopyContext { context });
         self.on_main(Operation::GetItem { context, key: Object::Variable(variable) });
+    }
+
+    /// A program that runs again makes a token anew, and a value goes with the one before it, whose program resets
+    /// by the name that both have.
+    pub(super) fn replace_token(&mut self, choice: &mut Choice) {
+        let Some(variable) = choice.of(&self.variables).filter(|_| choice.percent(CONFUSED)) else { return };
+        let (value, token) = (ValueId(self.number(Kind::Value)), TokenId(self.number(Kind::Token)));
+        let on_compare = Program([Operation::VarSet { variable, value: Value::None, token }].into());
+        self.on_main(Operation::Value { equality: Equality::Never, on_compare, on_drop: Program::default(), name: value });
+        let on_drop = Program([Operation::VarReset { variable, token: Object::Token(token) }].into());
+        let bound = self.bind_departing(variable, on_drop);
+        self.on_main(Operation::Drop { object: Object::Token(bound) });
+        for _ in 0..2 {
+            self.on_main(Operation::Equal { left: Object::Value(value), right: Object::None });
+        }
+        self.on_main(Operation::VarGet { variable, default: None });
     }
 
     /// Two values go with the context that binds them. Which goes first the rules leave open, and with it all

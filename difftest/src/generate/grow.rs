@@ -54,6 +54,7 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
         grower.compare_while_writing(&mut choice);
         grower.depart(&mut choice);
         grower.confuse(&mut choice);
+        grower.replace_token(&mut choice);
     }
     grower.look_at_everything();
     if genome.settings.versions {

@@ -1,0 +1,110 @@
+//! Engines that do not answer are noticed, and what they hang on is shrunk in processes of its own; what
+//! earlier traces have broken of a process is not taken for a trace's own doing.
+
+mod liars;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use contextvars_difftest::campaign::{self, Plan, Until};
+use contextvars_difftest::engines;
+use contextvars_difftest::hang::Watch;
+use contextvars_reference::Reference;
+use contextvars_spec::{Engine, EngineError, Identity, Observe, Operation, Outcome, Run, Step, Version, load_trace};
+use liars::{assert_is_shrunk, plan};
+
+/// Never ends where a trace has a reset.
+struct Hangs;
+
+impl Engine for Hangs {
+    fn identity(&self) -> Identity {
+        Identity { name: "hangs".to_owned(), version: "waits on purpose".to_owned() }
+    }
+
+    fn python_version(&self) -> Version {
+        Version::V3_14
+    }
+
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+        if steps.iter().any(|step| matches!(step.operation, Operation::VarReset { .. })) {
+            loop {
+                std::thread::park();
+            }
+        }
+        Engine::run(&mut Reference::default(), steps, observe)
+    }
+}
+
+#[test]
+fn an_engine_of_this_process_that_hangs_is_noticed() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let plan = plan(200, out.path());
+    let (sender, noticed) = channel();
+    // It never ends, and goes with the test.
+    std::thread::spawn(move || {
+        let hung = |hung| sender.send(hung).expect("a test that waits");
+        let watch = Watch { patience: Duration::from_millis(100), hung: &hung };
+        let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Hangs)]) };
+        campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), Some(&watch)).map(|_| ())
+    });
+    assert!(noticed.recv().expect("a run that hangs") < 200);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_hangs_in_a_process_of_its_own_is_shrunk() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    // Says hello, and no more.
+    let hello = r#"{"protocol":1,"engine":{"name":"mute","version":"1"},"python":"3.14"}"#;
+    let mute = format!(r#"child=sh -c "echo '{}'; exec cat > /dev/null""#, hello.replace('"', "\\\""));
+    let make = || ["reference", &mute].iter().map(|name| engines::start_with(name, Duration::from_millis(200))).collect();
+    let outcome = campaign::run(&plan(1, out.path()), &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
+    let file = outcome.found.values().next().expect("a counterexample");
+    let trace = load_trace(file).expect("a saved counterexample loads");
+    assert_is_shrunk("mute", file, &trace, &mut make().expect("engines that start"));
+}
+
+/// Has processes, as far as anybody can tell, and lies from the third trace on that one answers.
+struct Worn {
+    answered: usize,
+    isolated: bool,
+}
+
+impl Engine for Worn {
+    fn identity(&self) -> Identity {
+        Identity { name: "worn".to_owned(), version: "breaks on purpose".to_owned() }
+    }
+
+    fn python_version(&self) -> Version {
+        Version::V3_14
+    }
+
+    fn isolate(&mut self, patience: Option<Duration>) -> bool {
+        self.isolated = patience.is_some();
+        self.answered = 0;
+        true
+    }
+
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+        let mut run = Engine::run(&mut Reference::default(), steps, observe)?;
+        self.answered += usize::from(!self.isolated);
+        if self.answered > 2
+            && let Some(answer) = run.answers.last_mut()
+        {
+            answer.outcome = Outcome::Count(4711);
+        }
+        Ok(run)
+    }
+}
+
+#[test]
+fn what_earlier_traces_broke_is_saved_and_not_taken_for_what_was_looked_for() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let plan = Plan { until: Until::Found(Duration::from_secs(1)), ..plan(0, out.path()) };
+    let make =
+        || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Worn { answered: 0, isolated: false })]) };
+    let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
+    assert!(outcome.cases > 3, "the run goes on after the first");
+    assert!(!outcome.found.is_empty() && outcome.found.values().all(|file| load_trace(file).is_ok()), "{:?}", outcome.found);
+}
