@@ -55,7 +55,7 @@ fn an_engine_of_this_process_that_hangs_is_noticed() {
 #[test]
 fn what_hangs_in_a_process_of_its_own_is_shrunk() {
     let out = tempfile::tempdir().expect("a temporary folder");
-    // Says hello, and no more.
+    // Says hello and no more, and lives on when it has closed its output.
     let hello = r#"{"protocol":1,"engine":{"name":"mute","version":"1"},"python":"3.14"}"#;
     let mute = format!(r#"child=sh -c "echo '{}'; exec cat > /dev/null""#, hello.replace('"', "\\\""));
     let make = || ["reference", &mute].iter().map(|name| engines::start_with(name, Duration::from_millis(200))).collect();

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contextvars_spec::{
     Crash, Engine, EngineError, Finalizes, Hello, Identity, Observe, PROTOCOL_VERSION, Request, Response, Run, Step, Version,
@@ -187,7 +187,7 @@ impl Process {
     fn ask(&mut self, request: &str, patience: Duration) -> Result<String, Crash> {
         let written = writeln!(self.input, "{request}").and_then(|()| self.input.flush());
         // A process that does not read has ended, or is about to.
-        if written.is_err() { Err(self.end()) } else { self.line(patience) }
+        if written.is_err() { Err(self.end(patience)) } else { self.line(patience) }
     }
 
     fn line(&mut self, patience: Duration) -> Result<String, Crash> {
@@ -197,15 +197,21 @@ impl Process {
                 // Dropping the process kills it.
                 Err(Crash::Hang(patience))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(self.end()),
+            Err(RecvTimeoutError::Disconnected) => Err(self.end(patience)),
         }
     }
 
-    /// How a process ended whose output has.
-    fn end(&mut self) -> Crash {
-        match self.child.wait() {
-            Ok(status) => crash(status),
-            Err(_) => Crash::Exit(-1),
+    /// How a process ended whose output has; one may close that and live on.
+    fn end(&mut self, patience: Duration) -> Crash {
+        let closed = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return crash(status),
+                Ok(None) if closed.elapsed() < patience => std::thread::sleep(Duration::from_millis(1)),
+                // Dropping the process kills it.
+                Ok(None) => return Crash::Hang(patience),
+                Err(_) => return Crash::Exit(-1),
+            }
         }
     }
 
