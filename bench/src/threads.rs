@@ -16,8 +16,11 @@ const TOGETHER: Duration = Duration::from_millis(60);
 const BATCH: usize = 4096;
 const SIZE: usize = 32;
 
+/// Does an operation so many times.
+type Work<'a> = &'a (dyn Fn(usize) + Sync);
+
 /// Operations a second of so many threads. All of them work from the first start to the same end.
-fn throughput(threads: u32, work: &(dyn Fn(usize) + Sync)) -> f64 {
+fn throughput(threads: u32, work: Work<'_>) -> f64 {
     let barrier = Barrier::new(threads as usize);
     let started = OnceLock::new();
     let done: usize = std::thread::scope(|scope| {
@@ -38,7 +41,7 @@ fn throughput(threads: u32, work: &(dyn Fn(usize) + Sync)) -> f64 {
 }
 
 /// The median of some tries: the best would be that in which the threads met least.
-fn median(threads: u32, work: &(dyn Fn(usize) + Sync)) -> f64 {
+fn median(threads: u32, work: Work<'_>) -> f64 {
     let mut tries: Vec<_> = (0..9).map(|_| throughput(threads, work)).collect();
     tries.sort_by(f64::total_cmp);
     tries[tries.len() / 2]
@@ -79,7 +82,7 @@ pub fn run() -> Vec<Figure> {
             drop(black_box(map.clone()));
         }
     };
-    let cells: [(&str, &str, &(dyn Fn(usize) + Sync)); 4] = [
+    let cells: [(&str, &str, Work<'_>); 4] = [
         ("read a copy of one context", OURS, &read),
         ("read a copy of one context", "imbl", &read_map),
         ("copy one context", OURS, &copy),
