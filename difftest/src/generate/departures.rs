@@ -7,7 +7,8 @@ use super::choice::Choice;
 use super::grow::{Grower, Kind};
 
 /// How many traces in a hundred that have programs end with values that go together, and in how many a value
-/// goes in a reset or with a token that is made anew. Up to 3.13 the reset is a known fault, from which on an interpreter is not compared.
+/// goes in a reset or with a token that is made anew. Up to 3.13 the reset is a known fault, from which on an
+/// interpreter is not compared.
 const TOGETHER: usize = 20;
 const CONFUSED: usize = 8;
 
