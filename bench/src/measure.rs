@@ -50,9 +50,12 @@ pub fn medians(contenders: &mut [Work<'_>], effort: Effort) -> Vec<f64> {
     samples
         .into_iter()
         .zip(repeats)
-        .map(|(mut samples, repeats)| {
-            samples.sort_by(f64::total_cmp);
-            repeats.map_or_else(|once| once.as_secs_f64() * 1e9, |_| samples[samples.len() / 2])
-        })
+        .map(|(samples, repeats)| repeats.map_or_else(|once| once.as_secs_f64() * 1e9, |_| median(samples)))
         .collect()
+}
+
+/// The one in the middle of some samples; none have none.
+pub fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use contextvars_optimized::{Context, ContextVar, ThreadState};
 
+use crate::measure::median;
 use crate::peers::{Imbl, Map};
 use crate::results::{Figure, OURS};
 
@@ -17,10 +18,10 @@ const BATCH: usize = 4096;
 const SIZE: usize = 32;
 
 /// Does an operation so many times.
-type Work<'a> = &'a (dyn Fn(usize) + Sync);
+type Repeated<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// Operations a second of so many threads. All of them work from the first start to the same end.
-fn throughput(threads: u32, work: Work<'_>) -> f64 {
+fn throughput(threads: u32, work: Repeated<'_>) -> f64 {
     let barrier = Barrier::new(threads as usize);
     let started = OnceLock::new();
     let done: usize = std::thread::scope(|scope| {
@@ -41,10 +42,8 @@ fn throughput(threads: u32, work: Work<'_>) -> f64 {
 }
 
 /// The median of some tries: the best would be that in which the threads met least.
-fn median(threads: u32, work: Work<'_>) -> f64 {
-    let mut tries: Vec<_> = (0..9).map(|_| throughput(threads, work)).collect();
-    tries.sort_by(f64::total_cmp);
-    tries[tries.len() / 2]
+fn usual(threads: u32, work: Repeated<'_>) -> f64 {
+    median((0..9).map(|_| throughput(threads, work)).collect())
 }
 
 /// What one and two threads do in a second.
@@ -82,7 +81,7 @@ pub fn run() -> Vec<Figure> {
             drop(black_box(map.clone()));
         }
     };
-    let cells: [(&str, &str, Work<'_>); 4] = [
+    let cells: [(&str, &str, Repeated<'_>); 4] = [
         ("read a copy of one context", OURS, &read),
         ("read a copy of one context", "imbl", &read_map),
         ("copy one context", OURS, &copy),
@@ -92,7 +91,7 @@ pub fn run() -> Vec<Figure> {
     for (operation, contender, work) in cells {
         for threads in [1, 2] {
             let (section, operation, contender) = ("threads".to_owned(), operation.to_owned(), contender.to_owned());
-            figures.push(Figure { section, operation, size: threads as usize, contender, value: median(threads, work) });
+            figures.push(Figure { section, operation, size: threads as usize, contender, value: usual(threads, work) });
         }
     }
     figures

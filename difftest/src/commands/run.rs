@@ -98,24 +98,23 @@ fn run_apart(arguments: &RunArguments, seed: u64, case: u64, names: &[String], p
         eprintln!(
             "note: case {case} of seed {seed} is not answered in {patience:?}; the run begins again with engines in processes of their own"
         );
+        // Every option is named here, so that none is forgotten when there is another.
+        let RunArguments { engines: _, seed: _, cases, time, until_found, shard, jobs, out, programs, json } = arguments;
         let mut again = Command::new(program);
         again.args(["run", "--engines", &apart.join(","), "--patience", &format!("{}ms", patience.as_millis())]);
-        again.args(["--seed", &seed.to_string(), "--shard", &arguments.shard.to_string(), "--out"]).arg(&arguments.out);
+        again.args(["--seed", &seed.to_string(), "--shard", &shard.to_string(), "--out"]).arg(out);
         let numbers = [
-            ("--cases", arguments.cases.map(|cases| cases.to_string())),
-            ("--time", arguments.time.map(|time| format!("{}ms", time.as_millis()))),
-            ("--jobs", arguments.jobs.map(|jobs| jobs.to_string())),
-            ("--programs", arguments.programs.map(|programs| programs.to_string())),
+            ("--cases", cases.map(|cases| cases.to_string())),
+            ("--time", time.map(|time| format!("{}ms", time.as_millis()))),
+            ("--jobs", jobs.map(|jobs| jobs.to_string())),
+            ("--programs", programs.map(|programs| programs.to_string())),
         ];
         for (option, number) in numbers {
             again.args(number.iter().flat_map(|number| [option, number]));
         }
-        again.args(
-            [("--until-found", arguments.until_found), ("--json", arguments.json)]
-                .iter()
-                .filter(|(_, given)| *given)
-                .map(|(option, _)| option),
-        );
+        for (option, given) in [("--until-found", until_found), ("--json", json)] {
+            again.args(given.then_some(option));
+        }
         Ok(again)
     };
     match again() {

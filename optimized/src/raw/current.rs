@@ -83,7 +83,8 @@ impl<V, S: Sharing> Loan<V, S> {
     /// nothing goes here.
     fn keep(&self, context: &Context<V, S>, stamp: u64) {
         if self.stamp == stamp {
-            let kept = self.kept.take().unwrap_or_else(|| context.vars());
+            // A write comes next, and would give counts ahead back at once.
+            let kept = self.kept.take().unwrap_or_else(|| context.cell.read(Hamt::clone));
             self.kept.set(Some(kept));
         }
     }
@@ -174,6 +175,7 @@ impl<V, S: Sharing> Current<V, S> {
     pub(crate) fn exit(&self, context: &Context<V, S>) -> Result<(), ExitError> {
         // SAFETY: INVARIANT 10.
         let is_current = unsafe { (*self.context.get()).as_ref() }.is_some_and(|current| current.ptr_eq(context));
+        // What is current and has no stamp was made as a base.
         if !is_current || self.stamp.get() == 0 {
             return self.exit_base(context, is_current);
         }
