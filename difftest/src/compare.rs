@@ -1,6 +1,6 @@
 //! The comparison of what two engines answered.
 
-use contextvars_spec::{Answer, Call, Crash, Error, Observation, Operation, Outcome, Run, Step, Trace};
+use contextvars_spec::{Answer, Call, Crash, Error, Observation, Operation, Outcome, Run, Step, Trace, Trigger};
 
 /// How two answers differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,15 +80,18 @@ fn ends_at_last(steps: &[Step], text: String, crash: &str) -> Difference {
 }
 
 impl Strictness {
-    /// The first comparison of which the order of iteration, where it is each engine's own, decides whose
-    /// programs run: what they do is there in all that follows.
+    /// The first comparison, of a step or of a program that a step runs, of which the order of iteration,
+    /// where it is each engine's own, decides whose programs run: what they do is there in all that follows.
     fn open_from(self, steps: &[Step], left: &Run, right: &Run) -> Option<usize> {
         if self.ordered {
             return None;
         }
-        let calls = |run: &Run, index: usize| run.answers.get(index).is_some_and(|answer| !answer.calls.is_empty());
-        let compares = |step: &Step| matches!(step.operation, Operation::Equal { .. } | Operation::NotEqual { .. });
-        (0..steps.len()).find(|&index| compares(&steps[index]) && (calls(left, index) || calls(right, index)))
+        let compares = |operation: &Operation| matches!(operation, Operation::Equal { .. } | Operation::NotEqual { .. });
+        let programs_compare = steps.iter().flat_map(|step| step.operation.programs()).any(|program| program.0.iter().any(compares));
+        let is_open = |index: usize, call: &Call| compares(&steps[index].operation) || programs_compare && call.on == Trigger::Compare;
+        let calls =
+            |run: &Run, index: usize| run.answers.get(index).is_some_and(|answer| answer.calls.iter().any(|call| is_open(index, call)));
+        (0..steps.len()).find(|&index| calls(left, index) || calls(right, index))
     }
 
     fn answers(self, index: usize, step: &Step, left: &Answer, right: &Answer) -> Option<Difference> {
@@ -120,7 +123,9 @@ impl Strictness {
 
     fn calls(self, left: &[Call], right: &[Call]) -> bool {
         let both_answer = |left: &Outcome, right: &Outcome| {
-            left == right || *left == Outcome::Unsupported || *right == Outcome::Unsupported || (!self.ordered && word(left) == word(right))
+            let raised = |outcome: &Outcome| matches!(outcome, Outcome::Error(Error::EqualityRaised { .. }));
+            let unordered = !self.ordered && (word(left) == word(right) || raised(left) || raised(right));
+            left == right || *left == Outcome::Unsupported || *right == Outcome::Unsupported || unordered
         };
         left.len() == right.len()
             && left.iter().zip(right).all(|(left, right)| {
@@ -183,5 +188,56 @@ fn word(outcome: &Outcome) -> String {
         Ok(serde_json::Value::String(name)) => name,
         Ok(serde_json::Value::Object(fields)) => fields.keys().next().cloned().unwrap_or_default(),
         _ => "answer".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contextvars_reference::Reference;
+    use contextvars_spec::{ContextId, Engine, Equality, Object, Observe, Program, ThreadId, TokenId, Value, ValueId, VariableId};
+
+    use super::*;
+
+    /// A program compares two contexts of which a value that answers by a program, or raises, and two other
+    /// values differ; which pair is met first is a matter of `hash`.
+    fn compared_by_a_program(hash: i64, equality: Equality, on_compare: Program) -> (Vec<Step>, Run) {
+        let ([left, right], [asked, gone]) = ([0, 1].map(ContextId), [0, 1].map(ValueId));
+        let [first, second] = [0, 1].map(VariableId);
+        let variable = |variable, hash| Operation::ContextVar {
+            name: "a".into(),
+            hash: Some(hash),
+            default: None,
+            on_hash: Program::default(),
+            variable,
+        };
+        let bind = |context, first_value, second_value| {
+            let set = |variable, value, token| Operation::VarSet { variable, value, token: TokenId(token) };
+            let enter = Operation::Enter { context: Object::Context(context) };
+            [Operation::Context { context }, enter, set(first, first_value, 2 * context.0), set(second, second_value, 2 * context.0 + 1)]
+        };
+        let compare = Program([Operation::Equal { left: Object::Context(left), right: Object::Context(right) }].into());
+        let (never, none) = (Equality::Never, Program::default());
+        let operations = [variable(first, hash), variable(second, 2)]
+            .into_iter()
+            .chain([Operation::Value { equality, on_compare, on_drop: none.clone(), name: asked }])
+            .chain(bind(left, Value::Made(asked), Value::None))
+            .chain(bind(right, Value::None, Value::Missing))
+            .chain([Operation::Value { equality: never, on_compare: none, on_drop: compare, name: gone }])
+            .chain([Operation::Drop { object: Object::Value(gone) }]);
+        let steps: Vec<_> = operations.map(|operation| Step::new(ThreadId::MAIN, operation)).collect();
+        let run = Engine::run(&mut Reference::default(), &steps, Observe::EveryStep).expect("the reference answers");
+        (steps, run)
+    }
+
+    #[test]
+    fn an_order_that_is_each_engines_own_decides_what_a_program_that_compares_calls() {
+        let looks = Program([Operation::HasCurrentContext {}].into());
+        for (equality, on_compare) in [(Equality::Never, looks), (Equality::Raises, Program::default())] {
+            let (steps, left) = compared_by_a_program(1, equality, on_compare.clone());
+            let (_, right) = compared_by_a_program(3, equality, on_compare);
+            assert_ne!(left.answers.last(), right.answers.last(), "the order decides");
+            assert_eq!(first_difference(&steps, false, &left, &right), None);
+            assert!(first_difference(&steps, true, &left, &right).is_some(), "one order is the same for all");
+        }
     }
 }
