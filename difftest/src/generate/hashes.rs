@@ -43,6 +43,31 @@ pub enum Below {
     Nothing,
 }
 
+/// How many variables crowd together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crowd {
+    /// As the families say.
+    AsDrawn,
+    /// As children of one node below so many levels; the deepest node, with room for four, is left out.
+    OneNode {
+        /// How many levels tell nothing apart.
+        shared: u8,
+    },
+    /// With one hash, but for a few that part from the others below so many levels.
+    OneHash {
+        /// How many levels tell nothing apart.
+        shared: u8,
+    },
+}
+
+impl Crowd {
+    pub(super) fn any() -> impl Strategy<Value = Self> {
+        let one_node = (0u8..=5).prop_map(|shared| Self::OneNode { shared });
+        let one_hash = (0u8..=6).prop_map(|shared| Self::OneHash { shared });
+        prop_oneof![2 => Just(Self::AsDrawn), 2 => one_node, 1 => one_hash]
+    }
+}
+
 /// The numbers of children that are drawn: few for collisions and collapses, and those around the
 /// boundaries of CPython's array nodes.
 const CHILDREN: [u8; 12] = [1, 2, 2, 3, 4, 4, 8, 15, 16, 17, 31, 32];
@@ -95,9 +120,11 @@ impl HashFamily {
 pub struct Hashes {
     /// The family.
     pub family: HashFamily,
-    /// The family of every third variable; most often the same one.
+    /// The family of some variables among the others; most often the same one.
     pub other: HashFamily,
-    /// What they share where they share something.
+    /// One variable in so many is of the other family.
+    pub every: u32,
+    /// What they share where they share something: any bits, or all alike, so that each level has the same slot.
     pub stem: u32,
     /// Whether the upper halves of the 64-bit hashes are used too, so that hashes that differ fold alike.
     pub wide: bool,
@@ -107,26 +134,33 @@ impl Hashes {
     /// Any family, or a mixture of two.
     pub fn any() -> impl Strategy<Value = Self> {
         let mixed = prop_oneof![3 => Just(None), 1 => HashFamily::any().prop_map(Some)];
-        (HashFamily::any(), mixed, any::<u32>(), prop::bool::weighted(0.3)).prop_map(|(family, other, stem, wide)| Self {
+        let stem = prop_oneof![6 => any::<u32>(), 1 => Just(0), 1 => Just(u32::MAX)];
+        (HashFamily::any(), mixed, stem, prop::bool::weighted(0.3)).prop_map(|(family, other, stem, wide)| Self {
             family,
             other: other.unwrap_or(family),
+            every: 3,
             stem,
             wide,
         })
     }
 
-    /// The same, with half a chance changed to so many children of one node, at a level that the stem
-    /// chooses; a node has room for thirty-two, and the deepest for four, so that it is left out.
-    pub(super) fn crowded(self, children: usize) -> Self {
-        if self.stem & 1 == 0 {
-            return self;
+    /// The same, but with so many variables that crowd together. A node has room for thirty-two children.
+    pub(super) fn crowded(self, crowd: Crowd, variables: usize) -> Self {
+        match crowd {
+            Crowd::AsDrawn => self,
+            Crowd::OneNode { shared } => {
+                let below = match self.family {
+                    HashFamily::OneNode { below, .. } => below,
+                    _ => Below::Everything,
+                };
+                let family = HashFamily::OneNode { shared, children: variables.min(32) as u8, below };
+                Self { family, other: family, ..self }
+            }
+            Crowd::OneHash { shared } => {
+                let other = HashFamily::OneNode { shared, children: 4, below: Below::Everything };
+                Self { family: HashFamily::Equal, other, every: variables as u32, ..self }
+            }
         }
-        let below = match self.family {
-            HashFamily::OneNode { below, .. } => below,
-            _ => Below::Everything,
-        };
-        let family = HashFamily::OneNode { shared: (self.stem >> 1) as u8 % 6, children: children.min(32) as u8, below };
-        Self { family, other: family, ..self }
     }
 
     /// The 32 bits of the variable of a number, with the number as the only source of chance.
@@ -136,7 +170,7 @@ impl Hashes {
     }
 
     fn draw_folded(self, number: u32, choice: &mut Choice) -> u32 {
-        let family = if number % 3 == 2 { self.other } else { self.family };
+        let family = if number % self.every == self.every - 1 { self.other } else { self.family };
         family.draw(self.stem, number, choice)
     }
 

@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::hashes::Hashes;
+use super::hashes::{Crowd, Hashes};
 use super::tide::Tide;
 
 /// A group of operations that a trace may have or leave out.
@@ -108,7 +108,7 @@ enum Plot {
     /// Every kind of operation on a few objects.
     Mixed,
     /// Sets and resets on one context, over the boundaries of nodes.
-    Tide(Tide),
+    Tide(Tide, Crowd),
     /// Thousands of variables and steps.
     Large,
 }
@@ -124,8 +124,8 @@ const LOW: [usize; 7] = [0, 0, 1, 14, 15, 16, 30];
 const BURST: usize = 64;
 
 fn plots() -> impl Strategy<Value = Plot> {
-    let tide = (select(&HIGH[..]), select(&LOW[..]), select(&[50, 75, 95][..]))
-        .prop_map(|(high, low, share)| Plot::Tide(Tide { low: low.min(high - 1), high, share }));
+    let tide = (select(&HIGH[..]), select(&LOW[..]), select(&[50, 75, 95][..]), Crowd::any())
+        .prop_map(|(high, low, share, crowd)| Plot::Tide(Tide { low: low.min(high - 1), high, share }, crowd));
     prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 6 => Just(Plot::Large)]
 }
 
@@ -194,9 +194,9 @@ impl Settings {
         let plot = if self.programs { Plot::Mixed } else { plot };
         let mut settings = match plot {
             Plot::Mixed => self,
-            Plot::Tide(tide) => Self {
+            Plot::Tide(tide, crowd) => Self {
                 left_out: self.left_out | switching,
-                hashes: if tide.high < 15 { self.hashes } else { self.hashes.crowded(tide.high) },
+                hashes: if tide.high < 15 { self.hashes } else { self.hashes.crowded(crowd, tide.high) },
                 // A few more than the tide needs, which part or collide below the others.
                 variables: tide.high + self.variables.min(4),
                 threads: if stays { 1 } else { self.threads },
