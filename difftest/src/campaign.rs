@@ -45,8 +45,8 @@ pub const FOLLOW: u64 = 8;
 const LONG: usize = 300;
 
 /// How much of the state is recorded of a trace that is shrunk, in objects and bindings: after every step
-/// of most, and as much in all of one with hundreds of variables as takes some milliseconds.
-const OBSERVED: usize = 1 << 15;
+/// of most, and as much in all of one with dozens of variables as takes a millisecond.
+const OBSERVED: usize = 1 << 12;
 
 /// How long an engine in a process of its own may take to answer a trace that is being shrunk, if no less is
 /// said: a hundred times what most take. What hangs is met again and again.

@@ -1,6 +1,6 @@
 //! Bindings that rise and fall between two counts, so that a trie's nodes are made and taken apart.
 
-use contextvars_spec::{Object, Operation, ThreadId, TokenId, Value, VariableId, Version};
+use contextvars_spec::{ContextId, Object, Operation, ThreadId, TokenId, Value, VariableId, Version};
 
 use super::choice::Choice;
 use super::grow::{Grower, Kind};
@@ -8,6 +8,12 @@ use super::settings::Theme;
 
 /// How many variables or tokens are looked at in the search for a fitting one.
 const LOOK_AT: usize = 32;
+
+/// At how many turns of a hundred, from rising to falling, a version is abandoned.
+const ABANDONED: usize = 30;
+
+/// By how many writes it parts at the most: an engine may gather some before it changes nodes that are shared.
+const PARTED: usize = 24;
 
 /// Between how many bindings the current context rises and falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +31,9 @@ impl Grower<'_> {
     pub(super) fn flow(&mut self, tide: Tide, thread: ThreadId, choice: &mut Choice) -> Option<Operation> {
         let bound = self.model.current_len(thread);
         if bound >= tide.high {
-            self.rising = false;
+            if std::mem::take(&mut self.rising) && choice.percent(ABANDONED) {
+                self.abandon_version(thread, choice);
+            }
         } else if bound <= tide.low {
             self.rising = true;
         }
@@ -34,6 +42,28 @@ impl Grower<'_> {
             self.rising = !self.rising;
         }
         step
+    }
+
+    /// A copy of the current context, which parts from it by some writes and goes, and a few writes more, which
+    /// may use the memory that it had alone.
+    fn abandon_version(&mut self, thread: ThreadId, choice: &mut Choice) {
+        let context = ContextId(self.number(Kind::Context));
+        self.push(thread, Operation::CopyContext { context });
+        for _ in 0..1 + choice.below(PARTED) {
+            self.set_any(thread, choice);
+        }
+        self.push(thread, Operation::Drop { object: Object::Context(context) });
+        for _ in 0..1 + choice.below(4) {
+            self.set_any(thread, choice);
+        }
+    }
+
+    fn set_any(&mut self, thread: ThreadId, choice: &mut Choice) {
+        if let Some(variable) = choice.of(&self.variables) {
+            let value = self.value(choice);
+            let write = self.set(variable, value, choice);
+            self.push(thread, write);
+        }
     }
 
     fn rise(&mut self, thread: ThreadId, choice: &mut Choice) -> Option<Operation> {
