@@ -64,7 +64,7 @@ impl Crowd {
     pub(super) fn any() -> impl Strategy<Value = Self> {
         let one_node = (0u8..=5).prop_map(|shared| Self::OneNode { shared });
         let one_hash = (0u8..=6).prop_map(|shared| Self::OneHash { shared });
-        prop_oneof![2 => Just(Self::AsDrawn), 2 => one_node, 1 => one_hash]
+        prop_oneof![2 => Just(Self::AsDrawn), 2 => one_node, 2 => one_hash]
     }
 }
 
@@ -134,7 +134,7 @@ impl Hashes {
     /// Any family, or a mixture of two.
     pub fn any() -> impl Strategy<Value = Self> {
         let mixed = prop_oneof![3 => Just(None), 1 => HashFamily::any().prop_map(Some)];
-        let stem = prop_oneof![6 => any::<u32>(), 1 => Just(0), 1 => Just(u32::MAX)];
+        let stem = prop_oneof![2 => any::<u32>(), 1 => Just(0), 1 => Just(u32::MAX)];
         (HashFamily::any(), mixed, stem, prop::bool::weighted(0.3)).prop_map(|(family, other, stem, wide)| Self {
             family,
             other: other.unwrap_or(family),
