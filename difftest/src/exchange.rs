@@ -15,7 +15,7 @@ pub(crate) fn exchanges(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> + '_ 
     others.filter(|fewer| fewer.len() < steps.len())
 }
 
-/// The first steps, the fewest first, with one that looks at what they have come to.
+/// The first steps, the fewest first, with one that looks at what they have come to, or that a program does later.
 fn looks(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> + '_ {
     (0..steps.len().saturating_sub(1)).flat_map(move |end| {
         let first = &steps[..end];
@@ -25,7 +25,8 @@ fn looks(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> + '_ {
         let context = fresh_context(steps);
         let plain = [Operation::HasCurrentContext {}, Operation::ContextVer {}, Operation::CopyContext { context }];
         let of_objects = first.iter().filter_map(|step| step.operation.definition()).flat_map(looks_at);
-        let looks: Vec<_> = plain.into_iter().chain(of_objects).collect();
+        let of_programs = steps.iter().flat_map(|step| step.operation.programs()).flat_map(|program| program.0.iter().cloned());
+        let looks: Vec<_> = plain.into_iter().chain(of_objects).chain(of_programs).collect();
         threads.into_iter().flat_map(move |thread| {
             looks.clone().into_iter().map(move |look| first.iter().cloned().chain([Step::new(thread, look)]).collect())
         })
@@ -79,6 +80,19 @@ fn lifted(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> + '_ {
             rest.chain([Step::new(steps[last].thread, operation.clone())]).map(|step| renamed(&step, made, &none)).collect()
         })
     })
+}
+
+/// What all programs do, by steps of their own instead of the last one, which calls them. These are more steps, so
+/// that it is for the caller to see too whether enough of them can go.
+pub(crate) fn unrolled(steps: &[Step]) -> Option<Vec<Step>> {
+    let (last, others) = steps.split_last().filter(|_| steps.len() <= LONGEST)?;
+    let programs = others.iter().flat_map(|step| step.operation.programs()).flat_map(|program| &program.0);
+    let done: Vec<_> = programs.map(|operation| Step::new(last.thread, operation.clone())).collect();
+    let plain = others.iter().cloned().map(|mut step| {
+        step.operation.retain_in_programs(|_| false);
+        step
+    });
+    (!done.is_empty()).then(|| plain.chain(done).collect())
 }
 
 /// The step with another name in the place of a handle's.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use contextvars_spec::{Equality, Handle, Object, Operation, Program, Step, ThreadId, Value, validate_steps};
 
-use crate::exchange::exchanges;
+use crate::exchange::{exchanges, unrolled};
 
 /// The smallest trace that can be reached from `steps` by removing steps, simplifying what is left, and
 /// showing the same in another way with fewer, such that `fails` still holds. No single step of the result can be removed.
@@ -14,15 +14,27 @@ pub fn shrink(steps: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Vec<Ste
     let mut best = steps.to_vec();
     loop {
         let before = best.clone();
-        remove_chunks(&mut best, fails);
-        simplify(&mut best, fails);
+        reduce(&mut best, fails);
         if best == before {
-            match exchanges(&before).find(|fewer| validate_steps(fewer).is_ok() && fails(fewer)) {
+            let exchanged = exchanges(&before).find(|fewer| validate_steps(fewer).is_ok() && fails(fewer));
+            match exchanged.or_else(|| without_programs(&before, fails)) {
                 Some(fewer) => best = fewer,
                 None => return best,
             }
         }
     }
+}
+
+fn reduce(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
+    remove_chunks(best, fails);
+    simplify(best, fails);
+}
+
+/// Fewer steps that do what the programs of these do, where there are such.
+fn without_programs(steps: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Option<Vec<Step>> {
+    let mut unrolled = unrolled(steps).filter(|unrolled| validate_steps(unrolled).is_ok() && fails(unrolled))?;
+    reduce(&mut unrolled, fails);
+    (unrolled.len() < steps.len()).then_some(unrolled)
 }
 
 /// Removes ever smaller runs of steps, down to single ones, until none can go.
