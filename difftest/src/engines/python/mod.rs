@@ -5,23 +5,48 @@
 
 mod find;
 
-use std::io::Write;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use contextvars_spec::{Answer, Engine, EngineError, Finalizes, Identity, Observe, Operation, Outcome, Run, Step, Version};
-use tempfile::TempPath;
+use tempfile::TempDir;
 
 use super::child::Child;
 pub use find::{Found, LeftOut, find};
 
-const ADAPTER: &str = include_str!("adapter.py");
+macro_rules! files {
+    ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("adapter/", $path)))),*] };
+}
+
+/// The adapter's files: their paths in its folder, and what they say.
+const ADAPTER: &[(&str, &str)] = files![
+    "__main__.py",
+    "attempts.py",
+    "capi.py",
+    "errors.py",
+    "interpreter.py",
+    "operations/__init__.py",
+    "operations/capi.py",
+    "operations/contexts.py",
+    "operations/objects.py",
+    "operations/variables.py",
+    "outcomes.py",
+    "protocol.py",
+    "session.py",
+    "steering.py",
+    "threads.py",
+    "values.py",
+    "watchers.py",
+];
 
 /// An interpreter in a process of its own.
 #[derive(Debug)]
 pub struct Python {
     child: Child,
-    /// The adapter's file, which a process that crashed is started from again.
-    _adapter: TempPath,
+    /// The adapter's folder, from which a process is started again after a crash. Removed when no process reads it:
+    /// fields are dropped in their order.
+    _adapter: TempDir,
 }
 
 impl Python {
@@ -35,18 +60,23 @@ impl Python {
     pub fn start(name: &str, path: &str, options: &[&str], patience: Duration) -> Result<Self, EngineError> {
         let adapter = write_adapter().map_err(|error| EngineError {
             engine: name.to_owned(),
-            reason: format!("cannot write its adapter to a temporary file: {error}"),
+            reason: format!("cannot write its adapter to a temporary folder: {error}"),
         })?;
         let words = std::iter::once(path).chain(["-I"]).chain(options.iter().copied()).map(str::to_owned);
-        let words = words.chain([adapter.to_string_lossy().into_owned()]).collect();
+        let words = words.chain([adapter.path().to_string_lossy().into_owned()]).collect();
         Ok(Self { child: Child::start(name, words, patience)?, _adapter: adapter })
     }
 }
 
-fn write_adapter() -> std::io::Result<TempPath> {
-    let mut file = tempfile::Builder::new().prefix("difftest-").suffix(".py").tempfile()?;
-    file.write_all(ADAPTER.as_bytes())?;
-    Ok(file.into_temp_path())
+/// An interpreter runs the folder, and keeps its bytecode there for the next start.
+fn write_adapter() -> std::io::Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("difftest-").tempdir()?;
+    for (path, content) in ADAPTER {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+        fs::write(path, content)?;
+    }
+    Ok(folder)
 }
 
 impl Engine for Python {
@@ -105,6 +135,29 @@ mod tests {
     use contextvars_spec::{ContextId, Object};
 
     use super::*;
+
+    /// The Python files under a folder, by their paths in it.
+    fn python_files(folder: &Path, under: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder.join(under)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{under}{}", entry.file_name().into_string().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                found.extend(python_files(folder, &format!("{path}/")));
+            } else if Path::new(&path).extension().is_some_and(|extension| extension == "py") {
+                found.push(path);
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn every_file_of_the_adapter_reaches_the_interpreter() {
+        let written = write_adapter().unwrap();
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engines/python/adapter");
+        assert_eq!(python_files(written.path(), ""), python_files(&kept, ""));
+    }
 
     #[test]
     fn what_cannot_be_carried_out_and_changes_the_state_is_told_from_what_only_looks() {
