@@ -1,6 +1,7 @@
 //! The Python objects behind a trace's handles, and the way back from an address.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CStr, CString};
 
 use contextvars_spec::{
     ContextId, Equality, IteratorId, Object, Observation, ObservedContext, ObservedToken, Outcome, ReferenceId, ThreadId, TokenId, Value,
@@ -13,6 +14,13 @@ use pyo3::types::PyDict;
 use super::capi;
 
 type Held = Py<PyAny>;
+
+/// What the engine shares with the adapter of other interpreters, in the order of imports.
+const SHARED: [(&CStr, &CStr, &str); 3] = [
+    (c"values", c"values.py", include_str!("../python/adapter/values.py")),
+    (c"steering", c"steering.py", include_str!("../python/adapter/steering.py")),
+    (c"attempts", c"attempts.py", include_str!("../python/adapter/attempts.py")),
+];
 
 /// Everything that a trace holds.
 pub(super) struct Objects {
@@ -78,7 +86,7 @@ impl Objects {
     }
 
     pub(super) fn new_value(&mut self, py: Python<'_>, id: ValueId, equality: Equality) -> PyResult<()> {
-        let class = self.helper(py, "Value")?;
+        let class = self.helper(py, "Plain")?;
         let value = match equality {
             Equality::Never => class.call1((id.to_string(), py.None()))?,
             Equality::Raises => class.call1((id.to_string(), "raises"))?,
@@ -103,7 +111,10 @@ impl Objects {
         }
         let variable = match hash {
             // CPython replaces -1, its sign of an error, by -2.
-            Some(hash) => self.helper(py, "steer")?.call1((name, if hash == -1 { -2 } else { hash }, keywords))?,
+            Some(hash) => {
+                let name = self.helper(py, "Name")?.call1((name,))?;
+                self.helper(py, "steer")?.call1((name, if hash == -1 { -2 } else { hash }, keywords))?
+            }
             None => self.helper(py, "ContextVar")?.call((name,), Some(&keywords))?,
         };
         self.name_variable(id, variable);
@@ -193,6 +204,10 @@ impl Objects {
 fn helpers(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     static HELPERS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let module = HELPERS.get_or_try_init(py, || -> PyResult<_> {
+        // Under their names, by which the helpers import them.
+        for (name, file, source) in SHARED {
+            PyModule::from_code(py, &c_str(source), file, name)?;
+        }
         let source = c_str(include_str!("helpers.py"));
         let module = PyModule::from_code(py, &source, c"helpers.py", c"contextvars_difftest_helpers")?;
         module.setattr("KNOWN_SIZE", capi::KNOWN_LAYOUT)?;
@@ -204,8 +219,8 @@ fn helpers(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
 }
 
 /// A source file has no NUL, so that this loses nothing.
-pub(super) fn c_str(text: &str) -> std::ffi::CString {
-    std::ffi::CString::new(text.replace('\0', "")).unwrap_or_default()
+pub(super) fn c_str(text: &str) -> CString {
+    CString::new(text.replace('\0', "")).unwrap_or_default()
 }
 
 /// Replaces every `0x…` that `name` knows.

@@ -15,7 +15,7 @@ class EqualityRaised(Exception):
 class Value:
     """A value of a trace: `equality` is a group, or None to equal nothing, or `raises`."""
 
-    def __init__(self, name, equality, on_compare, on_drop):
+    def __init__(self, name, equality, on_compare=None, on_drop=None):
         self.name = name
         self.equality = equality
         self.on_compare = on_compare
