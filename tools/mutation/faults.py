@@ -6,7 +6,8 @@ import json
 import pathlib
 import re
 import subprocess
-import sys
+
+from mutation import refuse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAULTS = ROOT / "difftest" / "faults"
@@ -43,9 +44,9 @@ def of_cargo():
     try:
         listed = subprocess.run(["cargo", "mutants", "--list", "--json", "--diff"], cwd=ROOT, capture_output=True, text=True)
     except FileNotFoundError:
-        sys.exit("tools/mutants: cargo is not on PATH")
+        refuse("cargo is not on PATH")
     if listed.returncode != 0:
-        sys.exit(f"tools/mutants: `cargo mutants` does not list its mutants; install it with `cargo install cargo-mutants`:\n{listed.stderr}")
+        refuse(f"`cargo mutants` does not list its mutants; install it with `cargo install cargo-mutants`:\n{listed.stderr}")
     seen = {}
     for mutant in json.loads(listed.stdout):
         name = re.sub(r":\d+:\d+: ", " ", mutant["name"])

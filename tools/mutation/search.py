@@ -7,9 +7,9 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
+from mutation import refuse
 from mutation.faults import ROOT, SCRATCH, counterexample, tracked
 
 # The tester looks for the formal model beside its sources, and those of a copy have none.
@@ -72,7 +72,7 @@ class Copy:
     def build_without_a_fault(self):
         built = self.build()
         if built.returncode != 0:
-            sys.exit(f"tools/mutants: the sources do not build without a fault:\n{built.stderr}")
+            refuse(f"the sources do not build without a fault:\n{built.stderr}")
         # Not another name of the same file, which the next build may write over.
         self.faultless.unlink(missing_ok=True)
         shutil.copy(self.difftest, self.faultless)
