@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use contextvars_difftest::engines::python::LeftOut;
 use contextvars_difftest::engines::{self, Unavailable};
+use contextvars_difftest::hang;
 use contextvars_difftest::shard::Shard;
 use contextvars_spec::Engine;
 
@@ -144,6 +145,9 @@ pub(crate) struct RunArguments {
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Does the work in this process, instead of one that may be ended by an engine.
+    #[arg(long, hide = true)]
+    pub(crate) here: bool,
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +181,13 @@ impl EngineArguments {
     pub(crate) fn names(&self) -> Result<Vec<String>, Unavailable> {
         let at_hand = || engines::at_hand().into_iter().map(str::to_owned).collect();
         engines::expand(self.engines.clone().unwrap_or_else(at_hand), say_left_out)
+    }
+
+    /// Whether one of them answers in this process, which it may end or keep: of those that are to be had
+    /// everywhere one does.
+    #[cfg(unix)]
+    pub(crate) fn answer_here(&self) -> bool {
+        self.engines.as_ref().is_none_or(|names| names.iter().any(|name| hang::answers_here(name)))
     }
 }
 

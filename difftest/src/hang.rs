@@ -89,12 +89,16 @@ fn longest(patience: Duration) -> Duration {
     patience.saturating_add(patience / 2)
 }
 
-/// The engines with those of this process in processes of their own, but for the reference: `program` is this one.
-/// None where there are no such: then it is the reference that hangs, with which traces are grown.
+/// The engines with those under test that answer in this process in processes of their own: `program` is this one.
 #[must_use]
-pub fn apart(names: &[String], program: &str) -> Option<Vec<String>> {
+pub fn apart(names: &[String], program: &str) -> Vec<String> {
     let program = shlex::try_quote(program).map_or_else(|_| program.to_owned(), Into::into);
-    let is_here = |name: &str| engines::NAMES.contains(&name) && name != "reference" && name != "coq";
-    let apart = |name: &String| if is_here(name) { format!("child={program} serve --engine {name}") } else { name.clone() };
-    names.iter().any(|name| is_here(name)).then(|| names.iter().map(apart).collect())
+    let apart = |name: &String| if answers_here(name) { format!("child={program} serve --engine {name}") } else { name.clone() };
+    names.iter().map(apart).collect()
+}
+
+/// Whether an engine under test answers in this process.
+#[must_use]
+pub fn answers_here(name: &str) -> bool {
+    engines::NAMES.contains(&name) && name != "reference" && name != "coq"
 }

@@ -94,6 +94,7 @@ fn tests() -> ExitCode {
         Trial::test("a_kill_while_a_file_is_written_leaves_the_old_or_the_new", unix::kill_while_writing),
         Trial::test("what_a_kill_left_is_removed_when_it_is_stale", unix::stale),
         Trial::test("an_engine_that_fails_ends_the_run_with_its_summary", unix::failing_engine),
+        Trial::test("an_engine_that_ends_its_process_begins_the_run_again", unix::crash).with_ignored_flag(!cfg!(target_os = "linux")),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -294,6 +295,38 @@ mod unix {
         assert!(told.contains("its answer is not of the protocol"), "{told}");
         let summary: Json = serde_json::from_slice(&output.stdout)?;
         assert!(summary["failure"].as_str().is_some_and(|failure| failure.contains("engine.sh")), "{summary}");
+        Ok(())
+    }
+
+    /// The processes that a process has started.
+    fn children(of: u32) -> Vec<i32> {
+        let listed = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+        listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// The signal is what a process gets whose memory allocator finds its memory broken.
+    pub(super) fn crash() -> Result<(), Failed> {
+        let folder = tempfile::tempdir()?;
+        let mut run = long_run(folder.path(), "reference,optimized", &["--seed", "1", "--shard", "1/2"]);
+        let mut output = BufReader::new(run.stdout.take().expect("a pipe"));
+        let mut begun = || {
+            let mut told = String::new();
+            output.read_line(&mut told).expect("text");
+            assert_eq!(told, "seed 1\n");
+        };
+        begun();
+        let workers = children(run.id());
+        assert_eq!(workers.len(), 1);
+        nix::sys::signal::kill(Pid::from_raw(workers[0]), Signal::SIGABRT).expect("a process to end");
+        begun();
+        interrupt(&run);
+        let mut summary = String::new();
+        output.read_to_string(&mut summary).expect("text");
+        assert!(summary.contains("interrupted") && summary.contains("1/2") && summary.contains("divergences  0"), "{summary}");
+        let output = run.wait_with_output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("SIGABRT") && told.contains("begins again"), "{told}");
+        assert_eq!(output.status.code(), Some(0), "{told}");
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ mod run;
 mod serve;
 mod show;
 mod shrink;
+#[cfg(unix)]
+mod supervise;
 
 use std::error::Error;
 use std::io::{Write, stdout};

@@ -13,6 +13,8 @@ use contextvars_difftest::report::Summary;
 use contextvars_difftest::save;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+#[cfg(unix)]
+use super::supervise;
 use super::{BAD_INPUT, DIVERGENCE, Ended};
 use crate::cli::RunArguments;
 
@@ -20,6 +22,12 @@ use crate::cli::RunArguments;
 const CASES: u64 = 20_000;
 
 pub(crate) fn run(arguments: &RunArguments) -> Ended {
+    #[cfg(unix)]
+    if arguments.here {
+        supervise::end_with_parent()?;
+    } else if arguments.engines.answer_here() {
+        return supervised(arguments);
+    }
     let names = arguments.engines.names()?;
     // Engines that do not start are a fault of usage: told before the work begins.
     arguments.engines.start(&names)?;
@@ -60,7 +68,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     // The run does not end by itself any more.
     let hung = |case| {
         bar.finish_and_clear();
-        let error = run_apart(arguments, seed, case, &names, patience);
+        let error = if names.iter().any(|name| hang::answers_here(name)) {
+            run_apart(arguments, seed, &names, &format!("case {case} of seed {seed} is not answered in {patience:?}"))
+        } else {
+            format!(
+                "the reference does not answer case {case} of seed {seed} in {patience:?}, and without it there is no trace; hold it to another engine by a tester that is in order: `--engines optimized,child='BROKEN/difftest serve --engine reference'`"
+            )
+            .into()
+        };
         eprintln!("error: {error}");
         std::process::exit(BAD_INPUT.into());
     };
@@ -84,28 +99,37 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     }
 }
 
+/// Does the work in another process, and once more where an engine ends that.
+#[cfg(unix)]
+fn supervised(arguments: &RunArguments) -> Ended {
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    let status = supervise::work(seed, arguments.seed.is_some())?;
+    match (status.code(), supervise::crash(status)) {
+        (Some(code), _) => Ok(ExitCode::from(code as u8)),
+        (None, Some(signal)) => {
+            let names = arguments.engines.names()?;
+            Err(run_apart(arguments, seed, &names, &format!("an engine ended the process of the run by {signal}")))
+        }
+        (None, None) => Err(format!("the process of the run was ended: {status}; begin it again with `--seed {seed}`").into()),
+    }
+}
+
 /// Begins the run again, with the engines that answer in this process in processes of their own, in the place of
 /// this process: whatever hangs here might go on to take all memory. Answers why it cannot.
-fn run_apart(arguments: &RunArguments, seed: u64, case: u64, names: &[String], patience: Duration) -> Box<dyn std::error::Error> {
-    let again = || -> Result<Command, Box<dyn std::error::Error>> {
+fn run_apart(arguments: &RunArguments, seed: u64, names: &[String], why: &str) -> Box<dyn std::error::Error + Send + Sync> {
+    let again = || -> Result<Command, Box<dyn std::error::Error + Send + Sync>> {
         let program = std::env::current_exe()?;
-        let Some(apart) = hang::apart(names, &program.to_string_lossy()) else {
-            return Err(format!(
-                "the reference does not answer case {case} of seed {seed} in {patience:?}, and without it there is no trace; hold it to another engine by a tester that is in order: `--engines optimized,child='BROKEN/difftest serve --engine reference'`"
-            )
-            .into());
-        };
-        eprintln!(
-            "note: case {case} of seed {seed} is not answered in {patience:?}; the run begins again with engines in processes of their own"
-        );
+        let apart = hang::apart(names, &program.to_string_lossy());
+        eprintln!("note: {why}; the run begins again with engines in processes of their own");
         // Every option is named here, so that none is forgotten when there is another.
-        let RunArguments { engines: _, seed: _, cases, time, until_found, shard, jobs, out, programs, json } = arguments;
+        let RunArguments { engines, seed: _, cases, time, until_found, shard, jobs, out, programs, json, here: _ } = arguments;
         let mut again = Command::new(program);
-        again.args(["run", "--engines", &apart.join(","), "--patience", &format!("{}ms", patience.as_millis())]);
+        again.args(["run", "--engines", &apart.join(",")]);
         again.args(["--seed", &seed.to_string(), "--shard", &shard.to_string(), "--out"]).arg(out);
         let numbers = [
             ("--cases", cases.map(|cases| cases.to_string())),
             ("--time", time.map(|time| format!("{}ms", time.as_millis()))),
+            ("--patience", engines.patience.map(|patience| format!("{}ms", patience.as_millis()))),
             ("--jobs", jobs.map(|jobs| jobs.to_string())),
             ("--programs", programs.map(|programs| programs.to_string())),
         ];
