@@ -420,7 +420,7 @@ impl<S: Sharing> Session<S> {
             Operation::Enter { context } => match context {
                 Object::Context(name) => {
                     let context = bound!(self.context(name));
-                    answer(thread.state().enter(&context).map_err(|error| enter_error(error, name)))
+                    Self::enter_foreseen(thread, &context, name)
                 }
                 _ => Outcome::Error(Error::CapiContextExpected),
             },

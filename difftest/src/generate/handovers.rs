@@ -11,8 +11,8 @@ use super::settings::Theme;
 const SHARE: usize = 3;
 
 impl Grower<'_> {
-    /// Two new threads bind one variable in a context each, step for step alike, and look into each other's
-    /// context. One of them and the main thread take turns at a context that the trace has.
+    /// Two new threads bind one variable in a context each, step for step alike, look into each other's context,
+    /// write there, and look into their own. One of them and the main thread take turns at a context that the trace has.
     pub(super) fn hand_over(&mut self) {
         let mut choice = Choice::new(self.answers.len() as u64);
         if self.settings.programs || !self.has(Theme::Threads) || !choice.percent(SHARE) {
@@ -32,6 +32,12 @@ impl Grower<'_> {
         }
         for (at, thread) in threads.into_iter().enumerate() {
             self.run_in(thread, contexts[1 - at], variable, None);
+        }
+        for (at, thread) in threads.into_iter().enumerate() {
+            self.run_in(thread, contexts[1 - at], variable, Some(bound[at]));
+        }
+        for (at, thread) in threads.into_iter().enumerate() {
+            self.run_in(thread, contexts[at], variable, None);
         }
         if let Some(older) = older {
             self.run_in(threads[0], older, variable, Some(bound[0]));

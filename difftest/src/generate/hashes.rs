@@ -53,17 +53,19 @@ pub(super) enum Crowd {
         /// How many levels tell nothing apart.
         shared: u8,
     },
-    /// With one hash, but for a few that part from the others below so many levels.
+    /// With one hash, but for some that part from the others below so many levels.
     OneHash {
         /// How many levels tell nothing apart.
         shared: u8,
+        /// One in so many parts, and one at the least.
+        every: u32,
     },
 }
 
 impl Crowd {
     pub(super) fn any() -> impl Strategy<Value = Self> {
         let one_node = (0u8..=5).prop_map(|shared| Self::OneNode { shared });
-        let one_hash = (0u8..=6).prop_map(|shared| Self::OneHash { shared });
+        let one_hash = (0u8..=6, select(&[2, u32::MAX][..])).prop_map(|(shared, every)| Self::OneHash { shared, every });
         prop_oneof![2 => Just(Self::AsDrawn), 2 => one_node, 2 => one_hash]
     }
 }
@@ -156,9 +158,9 @@ impl Hashes {
                 let family = HashFamily::OneNode { shared, children: variables.min(32) as u8, below };
                 Self { family, other: family, ..self }
             }
-            Crowd::OneHash { shared } => {
+            Crowd::OneHash { shared, every } => {
                 let other = HashFamily::OneNode { shared, children: 4, below: Below::Everything };
-                Self { family: HashFamily::Equal, other, every: variables as u32, ..self }
+                Self { family: HashFamily::Equal, other, every: every.min(variables as u32), ..self }
             }
         }
     }

@@ -114,8 +114,8 @@ enum Plot {
 }
 
 /// The counts of bindings at which a tide turns: a few, and those around CPython's boundary of
-/// sixteen and the width of a node.
-const HIGH: [usize; 16] = [2, 3, 4, 6, 8, 16, 17, 17, 18, 20, 31, 32, 33, 34, 40, 48];
+/// sixteen and the width of a node, and twice that with some to spare.
+const HIGH: [usize; 17] = [2, 3, 4, 6, 8, 16, 17, 17, 18, 20, 31, 32, 33, 34, 40, 48, 80];
 
 /// How far a tide falls.
 const LOW: [usize; 7] = [0, 0, 1, 14, 15, 16, 30];

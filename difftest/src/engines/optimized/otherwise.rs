@@ -4,10 +4,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use contextvars_optimized::{Context, ContextVar, Sharing, ThreadState};
-use contextvars_spec::{Action, Error, Exception, Object, Outcome, TokenId, Value, VariableId};
+use contextvars_spec::{Action, ContextId, Error, Exception, Object, Outcome, TokenId, Value, VariableId};
 
 use super::programs::Held;
-use super::{Session, Thread, bound, found, put};
+use super::{Session, Thread, bound, enter_error, found, put};
 
 impl<S: Sharing> Session<S> {
     /// As [`Self::get`], by what the library has besides: a value that is lent, and a lookup without defaults.
@@ -59,6 +59,16 @@ impl<S: Sharing> Session<S> {
         let made = thread.state().set(&bound!(found(&self.variables, variable)), Held::constant(value, &self.lives));
         put(&self.tokens, token, made);
         Outcome::None
+    }
+
+    /// Enters a context, of which the library says before whether it can be entered.
+    pub(super) fn enter_foreseen(thread: &Thread<S>, context: &Context<Held<S>, S>, name: ContextId) -> Outcome {
+        let is_entered = context.is_entered();
+        match thread.state().enter(context) {
+            Ok(()) if !is_entered => Outcome::None,
+            Err(error) if is_entered => Outcome::Error(enter_error(error, name)),
+            _ => Outcome::Count(0),
+        }
     }
 
     /// `!=`, which the library has too where no value raises: `PartialEq` of contexts.
