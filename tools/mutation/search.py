@@ -1,5 +1,6 @@
 """The search for one fault: a copy of the sources in which it stands, and the runs of the tester there."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -106,9 +107,9 @@ class Copy:
                 return process.returncode, output
             except subprocess.TimeoutExpired:
                 # An engine that hangs does not notice that its tester has gone.
-                engines = [pid for tasks in pathlib.Path(f"/proc/{process.pid}/task").glob("*/children") for pid in tasks.read_text().split()]
-                for pid in [process.pid, *map(int, engines)]:
-                    os.kill(pid, signal.SIGKILL)
+                for pid in [*descendants(process.pid), process.pid]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 return None, ""
 
     def replays(self, mutant):
@@ -209,6 +210,14 @@ class Copy:
         if self.run([str(tester), "shrink", str(again), "--engines", replayed_by, "--patience", patience(engines)])[0] != 1:
             return None
         return {"steps": before, "shrinks": len(json.loads(again.read_text())["steps"]) < before}
+
+
+def descendants(pid):
+    """The processes that a process has started, and those that they have."""
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            yield from descendants(child)
+            yield child
 
 
 def patience(engines):
