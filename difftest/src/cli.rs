@@ -145,9 +145,9 @@ pub(crate) struct RunArguments {
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Does the work in this process, instead of one that may be ended by an engine.
+    /// Does the work for the process of this number, which waits for it and is not ended by an engine.
     #[arg(long, hide = true)]
-    pub(crate) here: bool,
+    pub(crate) works_for: Option<u32>,
 }
 
 #[derive(Debug, Args)]

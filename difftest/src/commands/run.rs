@@ -23,8 +23,8 @@ const CASES: u64 = 20_000;
 
 pub(crate) fn run(arguments: &RunArguments) -> Ended {
     #[cfg(unix)]
-    if arguments.here {
-        supervise::end_with_parent()?;
+    if let Some(waiting) = arguments.works_for {
+        supervise::end_with(waiting);
     } else if arguments.engines.answer_here() {
         return supervised(arguments);
     }
@@ -122,7 +122,7 @@ fn run_apart(arguments: &RunArguments, seed: u64, names: &[String], why: &str) -
         let apart = hang::apart(names, &program.to_string_lossy());
         eprintln!("note: {why}; the run begins again with engines in processes of their own");
         // Every option is named here, so that none is forgotten when there is another.
-        let RunArguments { engines, seed: _, cases, time, until_found, shard, jobs, out, programs, json, here: _ } = arguments;
+        let RunArguments { engines, seed: _, cases, time, until_found, shard, jobs, out, programs, json, works_for: _ } = arguments;
         let mut again = Command::new(program);
         again.args(["run", "--engines", &apart.join(",")]);
         again.args(["--seed", &seed.to_string(), "--shard", &shard.to_string(), "--out"]).arg(out);

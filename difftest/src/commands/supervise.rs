@@ -1,22 +1,22 @@
 //! A run in a process of its own: an engine that ends it does not end what is asked for.
 
-use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The hidden option of the process that does the work.
-pub(crate) const HERE: &str = "--here";
+/// How often the process that does the work looks whether the one that waits for it is there.
+const LOOKS: Duration = Duration::from_millis(100);
 
 /// The signals by which a process ends that has done what it may not do.
 const CRASHES: [Signal; 7] =
     [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGTRAP, Signal::SIGSYS];
 
-/// No process, and two of the requests to end before there is one.
+/// No process yet.
 const NOBODY: i32 = 0;
 
 /// Starts this command again as a process that does the work, with the seed that it is to use, and waits for its end.
@@ -31,7 +31,7 @@ pub(crate) fn work(seed: u64, has_seed: bool) -> Result<ExitStatus, Box<dyn std:
         worker => drop(kill(Pid::from_raw(worker), Signal::SIGTERM)),
     })?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(std::env::args_os().skip(1)).arg(HERE);
+    command.args(std::env::args_os().skip(1)).args(["--works-for", &std::process::id().to_string()]);
     if !has_seed {
         command.args(["--seed", &seed.to_string()]);
     }
@@ -46,16 +46,12 @@ pub(crate) fn crash(status: ExitStatus) -> Option<Signal> {
     status.signal().and_then(|signal| Signal::try_from(signal).ok()).filter(|signal| CRASHES.contains(signal))
 }
 
-/// Makes the process that works end with the one that waits for it, whatever ends that.
-pub(crate) fn end_with_parent() -> io::Result<()> {
-    let parent = parent_id();
-    #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+/// Ends this process, which does the work, when the one that waits for it is no more, whatever ended that.
+pub(crate) fn end_with(waiting: u32) {
     std::thread::spawn(move || {
-        while parent_id() == parent {
-            std::thread::sleep(std::time::Duration::from_millis(200));
+        while parent_id() == waiting {
+            std::thread::sleep(LOOKS);
         }
         std::process::exit(130);
     });
-    Ok(())
 }
