@@ -25,7 +25,8 @@ impl Grower<'_> {
         }
         let is_long = choice.percent(MANY);
         let bound = if is_long { Program::MAX_CALLS + 2 } else { 1 + choice.below(BOUND) };
-        while is_long && self.variables.len() < bound {
+        // Not until there are so many: of a trace that is left open nothing more is made.
+        for _ in self.variables.len()..if is_long { bound } else { 0 } {
             let variable = self.new_variable(choice);
             self.on_main(variable);
         }
