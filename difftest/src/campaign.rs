@@ -1,10 +1,10 @@
 //! A run of many generated traces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use contextvars_spec::{Engine, EngineError, Identity, Observe, Provenance, RuleSet, Step, Trace, Version, load_trace};
@@ -79,6 +79,9 @@ pub struct Plan {
     pub seed: u64,
     /// Which part of the run's cases is to be run.
     pub shard: Shard,
+    /// The cases of that part which are run before all others, in this order: those that a run which ended early
+    /// was at. Cases do not depend on one another.
+    pub first: Vec<u64>,
     /// How many threads work on cases.
     pub jobs: usize,
     /// Where counterexamples go.
@@ -87,6 +90,23 @@ pub struct Plan {
     pub programs: u32,
     /// In one trace of so many it is followed which situations of CPython's trie it meets.
     pub follow: u64,
+}
+
+impl Plan {
+    /// Whether the run has such a case.
+    #[must_use]
+    pub fn has(&self, case: u64) -> bool {
+        self.shard.has(case) && !matches!(self.until, Until::Cases(cases) if case >= cases)
+    }
+
+    /// The cases of the run, each once; for ever, but for a number of them.
+    fn cases(&self) -> impl Iterator<Item = u64> + '_ {
+        let is_first: BTreeSet<_> = self.first.iter().copied().filter(|case| self.has(*case)).collect();
+        let mut left = is_first.clone();
+        let first = self.first.iter().copied().filter(move |case| left.remove(case));
+        let others = (0..).map_while(|own| self.shard.case(own)).take_while(|case| self.has(*case));
+        first.chain(others.filter(move |case| !is_first.contains(case)))
+    }
 }
 
 /// What a run came to.
@@ -162,7 +182,8 @@ pub type MakeEngines<'a> = &'a (dyn Fn() -> Result<Vec<Box<dyn Engine>>, Unavail
 
 /// Runs generated traces on the engines until the plan, or `interrupt`, says to end.
 ///
-/// `progress` is told the cases and operations so far, after every case; `watch` of a case that is not answered.
+/// `progress` is told the cases and operations so far, after every case; `watch` of a case that begins, and of one
+/// that is not answered.
 ///
 /// # Errors
 ///
@@ -176,12 +197,12 @@ pub fn run(
     watch: Option<&Watch<'_>>,
 ) -> Result<Outcome, Box<Aborted>> {
     let started = Instant::now();
-    let next = AtomicU64::new(0);
+    let cases = Mutex::new(plan.cases());
     let ended = AtomicBool::new(false);
     let saving = Mutex::new(());
     let total = Mutex::new(Outcome::default());
     let begun: Vec<_> = (0..plan.jobs.max(1)).map(|_| Arc::<Begun>::default()).collect();
-    let work = |begun: &Arc<Begun>| -> Result<(), CampaignError> {
+    let work = |number: usize, begun: &Arc<Begun>| -> Result<(), CampaignError> {
         hang::watched(begun);
         let mut engines = engines()?;
         let identities: Vec<_> = engines.iter().map(|engine| engine.identity()).collect();
@@ -190,13 +211,17 @@ pub fn run(
         let strategies: Vec<_> = lengths.map(|length| genomes(length, python, plan.programs)).collect();
         let mut own = Outcome::default();
         let mut work = || -> Result<(), CampaignError> {
-            while let Some(case) = plan.shard.case(next.fetch_add(1, Ordering::Relaxed)) {
+            let next = || cases.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some(case) = next() {
                 let over = match plan.until {
-                    Until::Cases(cases) => case >= cases,
+                    Until::Cases(_) => false,
                     Until::Elapsed(limit) | Until::Found(limit) => started.elapsed() >= limit,
                 };
                 if over || interrupt.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed) {
                     break;
+                }
+                if let Some(watch) = watch {
+                    (watch.begins)(number, case);
                 }
                 let length = strategies.len().min((case / CASES_OF_A_LENGTH) as usize + 1) - 1;
                 let (operations, is_shown) = run_case(plan, case, &strategies[length], &mut engines, &saving, &mut own)?;
@@ -208,7 +233,7 @@ pub fn run(
             Ok(())
         };
         let result = work();
-        let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
         total.cases += own.cases;
         total.operations += own.operations;
         total.rules.extend(&own.rules);
@@ -226,10 +251,10 @@ pub fn run(
         }
         result
     };
-    let work = |begun| work(begun).inspect_err(|_| ended.store(true, Ordering::Relaxed));
+    let work = |number, begun| work(number, begun).inspect_err(|_| ended.store(true, Ordering::Relaxed));
     let results: Vec<_> = std::thread::scope(|scope| {
         let work = &work;
-        let workers: Vec<_> = begun.iter().map(|begun| scope.spawn(move || work(begun))).collect();
+        let workers: Vec<_> = begun.iter().enumerate().map(|(number, begun)| scope.spawn(move || work(number, begun))).collect();
         let (all, begun) = (AtomicBool::new(false), &begun);
         std::thread::scope(|scope| {
             let watcher = watch.map(|watch| scope.spawn(|| watch.over(begun, &all)));
@@ -241,7 +266,7 @@ pub fn run(
     });
     let results = results.into_iter().map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
     let failure = results.filter_map(Result::err).next();
-    let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
     total.elapsed = started.elapsed();
     total.interrupted = interrupt.load(Ordering::Relaxed);
     match failure {
@@ -317,7 +342,7 @@ fn run_case(
             provenance.settings = Some(format!("{:?}", genome.settings));
         }
         // One at a time, or a larger one could take the place of a smaller.
-        let _saving = saving.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _saving = saving.lock().unwrap_or_else(PoisonError::into_inner);
         let path = keep_smallest(&plan.out, &trace, &divergence, engines).map_err(|source| CampaignError::Save {
             folder: plan.out.clone(),
             seed: plan.seed,

@@ -64,12 +64,14 @@ pub(crate) fn ask() {
     });
 }
 
-/// Notices an engine that does not answer.
+/// Notices an engine that does not answer, and tells what would be lost with a process that one ends.
 pub struct Watch<'a> {
     /// How long one may take to answer a trace.
     pub patience: Duration,
     /// Is told the first case for which one takes longer. The run does not end by itself then.
     pub hung: &'a (dyn Fn(u64) + Sync),
+    /// Is told the number of a worker, from 0, and the case that it begins.
+    pub begins: &'a (dyn Fn(usize, u64) + Sync),
 }
 
 impl Watch<'_> {

@@ -45,6 +45,12 @@ impl Shard {
         own.checked_mul(self.count.get())?.checked_add(self.index)
     }
 
+    /// Whether the case of the whole run is one of the shard.
+    #[must_use]
+    pub fn has(self, case: u64) -> bool {
+        case % self.count.get() == self.index
+    }
+
     /// How many of a run's cases the shard has.
     #[must_use]
     pub fn share_of(self, cases: u64) -> u64 {
@@ -88,6 +94,7 @@ mod tests {
                 prop_assert_eq!(shard.to_string(), format!("{number}/{count}"));
                 let own: Vec<_> = (0..shard.share_of(cases)).filter_map(|own| shard.case(own)).collect();
                 prop_assert!(shard.case(own.len() as u64) >= Some(cases));
+                prop_assert!((0..cases).all(|case| shard.has(case) == own.contains(&case)));
                 all.extend(own);
             }
             all.sort_unstable();

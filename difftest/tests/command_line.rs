@@ -107,7 +107,7 @@ fn wrong_usage_is_status_2_with_the_mend() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = write(&folder.path().join("file"), "");
     let (under_a_file, nowhere) = (format!("{file}/found"), folder.path().join("none").display().to_string());
-    let cases: [(&[&str], &str); 28] = [
+    let cases: [(&[&str], &str); 30] = [
         (&[], "Usage"),
         (&["levitate"], "levitate"),
         (&["run", "--levitate"], "--levitate"),
@@ -132,6 +132,8 @@ fn wrong_usage_is_status_2_with_the_mend() {
         (&["run", "--seed", "18446744073709551616"], "a whole number below 2^64"),
         (&["run", "--shard", "0/4"], "write a number from 1 to 4"),
         (&["run", "--shard", "1"], "such as `2/8`"),
+        (&["run", "--cases", "8", "--first", "3,8"], "the run has no case `8`; write one below `--cases`"),
+        (&["run", "--shard", "2/4", "--first", "6"], "the run has no case `6`"),
         (&["run", "--out", &under_a_file], "name another folder with `--out`"),
         (&["replay", &nowhere], "check the path"),
         (&["show", &nowhere], "check the path"),

@@ -16,7 +16,8 @@ fn agree(seed: u64) -> campaign::Outcome {
     println!("reproduce with: cargo difftest run --cases {CASES} --seed {seed}");
     let names = engines::at_hand();
     let out = tempfile::tempdir().expect("a temporary folder").keep();
-    let plan = Plan { until: Until::Cases(CASES), seed, shard: Shard::WHOLE, jobs: 2, out, programs: PROGRAMS, follow: 1 };
+    let plan =
+        Plan { until: Until::Cases(CASES), seed, shard: Shard::WHOLE, first: Vec::new(), jobs: 2, out, programs: PROGRAMS, follow: 1 };
     let make = || names.iter().map(|name| engines::start(name)).collect();
     let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), None).expect("the engines start");
     assert!(outcome.found.is_empty(), "seed {seed}: {:?}", outcome.found);

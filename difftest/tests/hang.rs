@@ -3,6 +3,7 @@
 
 mod liars;
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -44,11 +45,25 @@ fn an_engine_of_this_process_that_hangs_is_noticed() {
     // It never ends, and goes with the test.
     std::thread::spawn(move || {
         let hung = |hung| sender.send(hung).expect("a test that waits");
-        let watch = Watch { patience: Duration::from_millis(100), hung: &hung };
+        let watch = Watch { patience: Duration::from_millis(100), hung: &hung, begins: &|_, _| () };
         let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Hangs)]) };
         campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), Some(&watch)).map(|_| ())
     });
     assert!(noticed.recv().expect("a run that hangs") < 200);
+}
+
+/// What a run that begins again takes first is what it was at, and all the rest comes once.
+#[test]
+fn the_cases_that_are_to_come_first_do() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let plan = Plan { shard: "2/4".parse().expect("a shard"), first: vec![13, 5, 13, 6, 41], ..plan(40, out.path()) };
+    let begun = Mutex::new(Vec::new());
+    let begins = |worker, case| begun.lock().expect("no panic").push((worker, case));
+    let watch = Watch { patience: Duration::from_secs(3600), hung: &|_| (), begins: &begins };
+    let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default())]) };
+    let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), Some(&watch)).expect("a run");
+    assert_eq!(outcome.cases, 10);
+    assert_eq!(begun.into_inner().expect("no panic"), [13, 5, 1, 9, 17, 21, 25, 29, 33, 37].map(|case| (0, case)));
 }
 
 #[cfg(unix)]

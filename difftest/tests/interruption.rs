@@ -317,8 +317,17 @@ mod unix {
         begun();
         let workers = children(run.id());
         assert_eq!(workers.len(), 1);
+        // Two workers, and a case of each.
+        let at = format!("/proc/{}/fd/0", workers[0]);
+        until("both workers are at a case", || std::fs::read(&at).is_ok_and(|at| at.len() == 16 && at[..8] != [0; 8]));
         nix::sys::signal::kill(Pid::from_raw(workers[0]), Signal::SIGABRT).expect("a process to end");
         begun();
+        let command = std::fs::read_to_string(format!("/proc/{}/cmdline", run.id()))?;
+        let first = command.split('\0').skip_while(|argument| *argument != "--first").nth(1).expect("cases that come first");
+        assert!(
+            first.split(',').count() == 2 && first.split(',').all(|case| case.parse::<u64>().is_ok_and(|case| case % 2 == 0)),
+            "{first}"
+        );
         interrupt(&run);
         let mut summary = String::new();
         output.read_to_string(&mut summary).expect("text");
@@ -326,6 +335,7 @@ mod unix {
         let output = run.wait_with_output()?;
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(told.contains("SIGABRT") && told.contains("begins again"), "{told}");
+        assert!(told.contains(&format!("at case {} of seed 1", first.replace(',', " or "))), "{told}");
         assert_eq!(output.status.code(), Some(0), "{told}");
         Ok(())
     }

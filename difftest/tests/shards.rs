@@ -45,7 +45,16 @@ impl Engine for Faulty<'_> {
 }
 
 fn run(shard: Shard, jobs: usize, out: &Path, steps: &'static Mutex<Vec<Vec<Step>>>) -> campaign::Outcome {
-    let plan = Plan { until: Until::Cases(CASES), seed: 3, shard, jobs, out: out.to_owned(), programs: PROGRAMS, follow: campaign::FOLLOW };
+    let plan = Plan {
+        until: Until::Cases(CASES),
+        seed: 3,
+        shard,
+        first: Vec::new(),
+        jobs,
+        out: out.to_owned(),
+        programs: PROGRAMS,
+        follow: campaign::FOLLOW,
+    };
     let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Faulty(steps))]) };
     campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run")
 }

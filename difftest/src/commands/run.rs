@@ -14,7 +14,7 @@ use contextvars_difftest::save;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 #[cfg(unix)]
-use super::supervise;
+use super::supervise::{self, Whereabouts};
 use super::{BAD_INPUT, DIVERGENCE, Ended};
 use crate::cli::RunArguments;
 
@@ -43,11 +43,15 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         },
         seed,
         shard: arguments.shard,
+        first: arguments.first.clone(),
         jobs: arguments.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from),
         out: arguments.out.clone(),
         programs: arguments.programs.unwrap_or(campaign::PROGRAMS),
         follow: campaign::FOLLOW,
     };
+    if let Some(case) = plan.first.iter().find(|case| !plan.has(**case)) {
+        return Err(format!("the run has no case `{case}`; write one below `--cases` that is of the shard").into());
+    }
     let interrupt = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupt);
     ctrlc::set_handler(move || {
@@ -69,7 +73,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     let hung = |case| {
         bar.finish_and_clear();
         let error = if names.iter().any(|name| hang::answers_here(name)) {
-            run_apart(arguments, seed, &names, &format!("case {case} of seed {seed} is not answered in {patience:?}"))
+            run_apart(seed, &[case], &names, &format!("case {case} of seed {seed} is not answered in {patience:?}"))
         } else {
             format!(
                 "the reference does not answer case {case} of seed {seed} in {patience:?}, and without it there is no trace; hold it to another engine by a tester that is in order: `--engines optimized,child='BROKEN/difftest serve --engine reference'`"
@@ -79,7 +83,17 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         eprintln!("error: {error}");
         std::process::exit(BAD_INPUT.into());
     };
-    let watch = Watch { patience, hung: &hung };
+    #[cfg(unix)]
+    let whereabouts = arguments.works_for.and_then(|_| Whereabouts::of_this_process());
+    let begins = |worker, case| {
+        #[cfg(unix)]
+        if let Some(whereabouts) = &whereabouts {
+            whereabouts.tell(worker, case);
+        }
+        #[cfg(not(unix))]
+        let _ = (worker, case);
+    };
+    let watch = Watch { patience, hung: &hung, begins: &begins };
     let (outcome, failure) = match campaign::run(&plan, &|| arguments.engines.start(&names), &interrupt, &progress, Some(&watch)) {
         Ok(outcome) => (outcome, None),
         Err(aborted) => (*aborted.so_far, Some(aborted.error)),
@@ -103,48 +117,43 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
 #[cfg(unix)]
 fn supervised(arguments: &RunArguments) -> Ended {
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
-    let status = supervise::work(seed, arguments.seed.is_some())?;
+    let (status, at) = supervise::work(command_again(&[("--seed", seed.to_string())])?)?;
     match (status.code(), supervise::crash(status)) {
         (Some(code), _) => Ok(ExitCode::from(code as u8)),
         (None, Some(signal)) => {
             let names = arguments.engines.names()?;
-            Err(run_apart(arguments, seed, &names, &format!("an engine ended the process of the run by {signal}")))
+            let cases: Vec<_> = at.iter().map(ToString::to_string).collect();
+            let why = format!("an engine ended the process of the run by {signal}, at case {} of seed {seed}", cases.join(" or "));
+            Err(run_apart(seed, &at, &names, &why))
         }
         (None, None) => Err(format!("the process of the run was ended: {status}; begin it again with `--seed {seed}`").into()),
     }
 }
 
 /// Begins the run again, with the engines that answer in this process in processes of their own, in the place of
-/// this process: whatever hangs here might go on to take all memory. Answers why it cannot.
-fn run_apart(arguments: &RunArguments, seed: u64, names: &[String], why: &str) -> Box<dyn std::error::Error + Send + Sync> {
-    let again = || -> Result<Command, Box<dyn std::error::Error + Send + Sync>> {
-        let program = std::env::current_exe()?;
-        let apart = hang::apart(names, &program.to_string_lossy());
+/// this process: whatever hangs here might go on to take all memory. The cases that the run was at come first.
+/// Answers why it cannot.
+fn run_apart(seed: u64, at: &[u64], names: &[String], why: &str) -> Box<dyn std::error::Error + Send + Sync> {
+    let again = || {
+        let apart = hang::apart(names, &std::env::current_exe()?.to_string_lossy());
         eprintln!("note: {why}; the run begins again with engines in processes of their own");
-        // Every option is named here, so that none is forgotten when there is another.
-        let RunArguments { engines, seed: _, cases, time, until_found, shard, jobs, out, programs, json, works_for: _ } = arguments;
-        let mut again = Command::new(program);
-        again.args(["run", "--engines", &apart.join(",")]);
-        again.args(["--seed", &seed.to_string(), "--shard", &shard.to_string(), "--out"]).arg(out);
-        let numbers = [
-            ("--cases", cases.map(|cases| cases.to_string())),
-            ("--time", time.map(|time| format!("{}ms", time.as_millis()))),
-            ("--patience", engines.patience.map(|patience| format!("{}ms", patience.as_millis()))),
-            ("--jobs", jobs.map(|jobs| jobs.to_string())),
-            ("--programs", programs.map(|programs| programs.to_string())),
-        ];
-        for (option, number) in numbers {
-            again.args(number.iter().flat_map(|number| [option, number]));
-        }
-        for (option, given) in [("--until-found", until_found), ("--json", json)] {
-            again.args(given.then_some(option));
-        }
-        Ok(again)
+        let first: Vec<_> = at.iter().map(ToString::to_string).collect();
+        let mut changed = vec![("--engines", apart.join(",")), ("--seed", seed.to_string())];
+        changed.extend((!first.is_empty()).then(|| ("--first", first.join(","))));
+        command_again(&changed)
     };
     match again() {
         Ok(mut again) => in_place_of_this(&mut again).into(),
-        Err(error) => error,
+        Err(error) => error.into(),
     }
+}
+
+/// This command, but for some options: the last of each holds.
+fn command_again(changed: &[(&str, String)]) -> std::io::Result<Command> {
+    let mut again = Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1));
+    again.args(changed.iter().flat_map(|(option, value)| [*option, value.as_str()]));
+    Ok(again)
 }
 
 #[cfg(unix)]

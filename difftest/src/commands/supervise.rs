@@ -1,5 +1,9 @@
 //! A run in a process of its own: an engine that ends it does not end what is asked for.
 
+use std::fs::File;
+use std::io::{Read, Seek, stdin};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
@@ -19,9 +23,9 @@ const CRASHES: [Signal; 7] =
 /// No process yet.
 const NOBODY: i32 = 0;
 
-/// Starts this command again as a process that does the work, with the seed that it is to use, and waits for its end.
-/// Whoever asks this process to end asks that one.
-pub(crate) fn work(seed: u64, has_seed: bool) -> Result<ExitStatus, Box<dyn std::error::Error + Send + Sync>> {
+/// Starts the command as a process that does the work, and waits for its end. Whoever asks this process to end asks
+/// that one. Answers the cases that it was at, too.
+pub(crate) fn work(mut command: Command) -> Result<(ExitStatus, Vec<u64>), Box<dyn std::error::Error + Send + Sync>> {
     let worker = Arc::new(AtomicI32::new(NOBODY));
     let asked = Arc::clone(&worker);
     ctrlc::set_handler(move || match asked.load(Ordering::SeqCst) {
@@ -30,15 +34,39 @@ pub(crate) fn work(seed: u64, has_seed: bool) -> Result<ExitStatus, Box<dyn std:
         // One that has ended needs no asking.
         worker => drop(kill(Pid::from_raw(worker), Signal::SIGTERM)),
     })?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(std::env::args_os().skip(1)).args(["--works-for", &std::process::id().to_string()]);
-    if !has_seed {
-        command.args(["--seed", &seed.to_string()]);
-    }
+    // It has no name, and goes with the last process that has it open.
+    let mut whereabouts = tempfile::tempfile()?;
+    command.args(["--works-for", &std::process::id().to_string()]).stdin(whereabouts.try_clone()?);
     // A terminal sends Ctrl-C to a whole group: once from there and once from here would be twice.
     let mut child = command.process_group(0).spawn()?;
     worker.store(child.id().cast_signed(), Ordering::SeqCst);
-    Ok(child.wait()?)
+    let status = child.wait()?;
+    let mut told = Vec::new();
+    whereabouts.rewind()?;
+    whereabouts.read_to_end(&mut told)?;
+    Ok((status, cases(&told)))
+}
+
+/// Where the process that does the work writes which cases it is at: a file, since nothing can be asked of a process
+/// that has ended. It is that process's standard input, which a run reads nothing from.
+pub(crate) struct Whereabouts(File);
+
+impl Whereabouts {
+    /// Those of this process; none where its standard input cannot be had, without which a run does as well.
+    pub(crate) fn of_this_process() -> Option<Self> {
+        stdin().as_fd().try_clone_to_owned().ok().map(|file| Self(file.into()))
+    }
+
+    /// The worker begins a case.
+    pub(crate) fn tell(&self, worker: usize, case: u64) {
+        // What cannot be written is not known later, and the run that begins again finds the case in its turn.
+        let _ = self.0.write_all_at(&case.wrapping_add(1).to_le_bytes(), worker as u64 * 8);
+    }
+}
+
+/// The cases that [`Whereabouts`] tell: one number for every worker, and 0 for one that has begun none.
+fn cases(told: &[u8]) -> Vec<u64> {
+    told.as_chunks().0.iter().filter_map(|bytes| u64::from_le_bytes(*bytes).checked_sub(1)).collect()
 }
 
 /// Whether an engine has ended the process, and the signal.

@@ -13,6 +13,7 @@ pub(crate) fn plan(cases: u64, out: &Path) -> Plan {
         until: Until::Cases(cases),
         seed: 11,
         shard: Shard::WHOLE,
+        first: Vec::new(),
         jobs: 1,
         out: out.to_owned(),
         programs: PROGRAMS,
