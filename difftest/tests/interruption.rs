@@ -322,7 +322,7 @@ mod unix {
         until("both workers are at a case", || std::fs::read(&at).is_ok_and(|at| at.len() == 16 && at[..8] != [0; 8]));
         nix::sys::signal::kill(Pid::from_raw(workers[0]), Signal::SIGABRT).expect("a process to end");
         begun();
-        let command = std::fs::read_to_string(format!("/proc/{}/cmdline", run.id()))?;
+        let command = std::fs::read_to_string(format!("/proc/{}/cmdline", run.id())).expect("a process");
         let first = command.split('\0').skip_while(|argument| *argument != "--first").nth(1).expect("cases that come first");
         assert!(
             first.split(',').count() == 2 && first.split(',').all(|case| case.parse::<u64>().is_ok_and(|case| case % 2 == 0)),
