@@ -41,7 +41,7 @@ impl Engine for Liar {
 fn caught(name: &'static str, by: &[Rule], lie: fn(&[Step], &mut Run)) {
     let out = tempfile::tempdir().expect("a temporary folder");
     let make = || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Liar { name, lie })]) };
-    let outcome = campaign::run(&plan(SHORT + 1_200, out.path()), &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
+    let outcome = campaign::run(&plan(SHORT + 400, out.path()), &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
     assert!(!outcome.found.is_empty(), "{name} was not caught in {} operations", outcome.operations);
     let mut broken = Vec::new();
     for (signature, path) in &outcome.found {

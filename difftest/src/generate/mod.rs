@@ -13,6 +13,7 @@ mod hashes;
 mod programs;
 mod settings;
 mod sweep;
+mod themes;
 mod tide;
 mod twins;
 mod versions;
