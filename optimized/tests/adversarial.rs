@@ -22,6 +22,9 @@ const FAMILIES: [Family; 7] = [
     |number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()),
 ];
 
+/// How many writes a test does at the most; Miri takes a thousand times as long for one.
+const WRITES: usize = if cfg!(miri) { 100 } else { 600 };
+
 /// Place, and time of insertion.
 type Order = (u64, u32);
 
@@ -67,7 +70,7 @@ proptest! {
     #[test]
     fn every_version_agrees_with_a_standard_map(
         family in 0..FAMILIES.len(),
-        steps in proptest::collection::vec((0..150usize, prop::option::weighted(0.7, any::<u32>()), prop::bool::weighted(0.1)), 1..600),
+        steps in proptest::collection::vec((0..150usize, prop::option::weighted(0.7, any::<u32>()), prop::bool::weighted(0.1)), 1..WRITES),
     ) {
         let keys: Vec<_> = (0..150).map(|number| ContextVar::<u32>::with_hash("v", FAMILIES[family](number), None).id()).collect();
         let (mut map, mut model) = (Hamt::<u32, Confined>::default(), Model::default());
@@ -137,7 +140,7 @@ fn two_maps_written_in_turn_stay_apart() {
     let mut left = Hamt::<usize, Confined>::default();
     keys.iter().for_each(|&key| drop(left.assoc(key, Rc::new(0))));
     let mut right = left.clone();
-    for round in 1..5_000 {
+    for round in 1..if cfg!(miri) { WRITES } else { 5_000 } {
         let key = keys[round % keys.len()];
         left.assoc(key, Rc::new(round));
         right.assoc(key, Rc::new(round + 1));

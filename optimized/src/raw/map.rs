@@ -415,12 +415,12 @@ impl<V, S: Sharing> Hamt<V, S> {
 unsafe fn push_change<V, S: Sharing>(patch: Node<V, S>, key: VarId, value: Option<Value<V, S>>, in_base: bool) {
     // SAFETY: the contract.
     unsafe {
-        let head = &mut *patch.patch();
-        let at = head.len;
-        head.in_base |= u8::from(in_base) << at;
-        head.removed |= u8::from(value.is_none()) << at;
-        patch.patch_columns().write(at as usize, key, value);
-        head.len = at + 1;
+        let (head, columns) = (patch.patch(), patch.patch_columns());
+        let at = (*head).len;
+        (*head).in_base |= u8::from(in_base) << at;
+        (*head).removed |= u8::from(value.is_none()) << at;
+        columns.write(at as usize, key, value);
+        (*head).len = at + 1;
     }
 }
 
@@ -432,7 +432,8 @@ unsafe fn push_change<V, S: Sharing>(patch: Node<V, S>, key: VarId, value: Optio
 unsafe fn remove_change<V, S: Sharing>(patch: Node<V, S>, at: usize) -> Option<Value<V, S>> {
     // SAFETY: the contract.
     unsafe {
-        let (head, columns) = (&mut *patch.patch(), patch.patch_columns());
+        let columns = patch.patch_columns();
+        let head = &mut *patch.patch();
         let value = (*columns.pairs::<Option<Value<V, S>>>().add(at)).value.take();
         columns.copy::<Option<Value<V, S>>>(at, columns, at + 1, head.len as usize - at - 1);
         head.len -= 1;
