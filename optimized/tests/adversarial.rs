@@ -23,7 +23,7 @@ const FAMILIES: [Family; 7] = [
 ];
 
 /// How many writes a test does at the most; Miri takes a thousand times as long for one.
-const WRITES: usize = if cfg!(miri) { 100 } else { 600 };
+const WRITES: usize = if cfg!(miri) { 60 } else { 600 };
 
 /// Place, and time of insertion.
 type Order = (u64, u32);

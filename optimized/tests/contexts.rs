@@ -122,6 +122,7 @@ fn a_context_goes_though_its_thread_state_went_first() -> Result<(), EnterError>
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many copies take Miri an hour")]
 fn more_copies_than_are_counted_ahead_hold_their_value_and_let_it_go() -> Result<(), EnterError> {
     let (context, variable, value) = (Context::new(), ContextVar::new("v"), Arc::new(1));
     let thread = ThreadState::new();

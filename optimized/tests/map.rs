@@ -5,6 +5,9 @@ use std::sync::Arc;
 use contextvars_optimized::{ContextVar, Hamt, VarId, fold_hash};
 use proptest::prelude::*;
 
+/// How many writes a test does at the most; Miri takes a thousand times as long for one.
+const WRITES: usize = if cfg!(miri) { 50 } else { 200 };
+
 /// Bindings in order of insertion.
 type Model = Vec<(VarId, u32)>;
 
@@ -34,7 +37,7 @@ proptest! {
     #[test]
     fn every_version_agrees_with_a_plain_model(
         hashes in hashes(),
-        steps in proptest::collection::vec((any::<prop::sample::Index>(), any::<Option<u32>>(), prop::bool::weighted(0.3)), 1..200),
+        steps in proptest::collection::vec((any::<prop::sample::Index>(), any::<Option<u32>>(), prop::bool::weighted(0.3)), 1..WRITES),
     ) {
         let keys: Vec<_> = hashes.iter().map(|&hash| ContextVar::<u32>::with_hash("v", hash, None).id()).collect();
         let (mut map, mut model) = (Hamt::new(), Model::new());

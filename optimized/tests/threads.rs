@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use contextvars_optimized::{Context, ContextVar, ThreadState, Token};
 
-/// As many rounds as a sanitizer does in some seconds.
-const ROUNDS: u32 = 2_000;
+/// As many rounds as a sanitizer, and Miri, does in some seconds.
+const ROUNDS: u32 = if cfg!(miri) { 6 } else { 2_000 };
 
 /// Enough variables for branches under the root, with some equal hashes.
 fn variables() -> Vec<ContextVar<Counted>> {
