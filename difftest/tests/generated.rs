@@ -89,6 +89,16 @@ fn many_variables_differ_only_below_levels_of_zeros_or_of_ones() {
 }
 
 #[test]
+fn variables_part_from_a_crowd_at_one_bit_after_another() {
+    let met = count(false, |grown| {
+        let by_hash = by_hash(grown);
+        let Some((crowd, alike)) = by_hash.iter().max_by_key(|(_, alike)| alike.len()) else { return false };
+        alike.len() > MANY / 2 && by_hash.keys().filter(|hash| (*hash ^ crowd).is_power_of_two()).count() > 24
+    });
+    assert!(met >= 1, "{met} of {TRACES}");
+}
+
+#[test]
 fn a_copy_of_a_large_map_goes_when_it_has_parted_from_the_original() {
     let met = count(false, |grown| {
         let mut copies: BTreeMap<ContextId, usize> = BTreeMap::new();

@@ -28,6 +28,8 @@ pub enum HashFamily {
     Dense,
     /// Any 32 bits.
     Sparse,
+    /// One, but for a bit: of every two variables the next one on the way down the trie.
+    BitByBit,
     /// Those that fold to -1 and -2, which the fold makes equal, and their neighbours at each level.
     MinusOne,
 }
@@ -60,13 +62,15 @@ pub(super) enum Crowd {
         /// One in so many parts, and one at the least.
         every: u32,
     },
+    /// With one hash, but for every other one, which parts from it one bit later than the one before.
+    BitByBit,
 }
 
 impl Crowd {
     pub(super) fn any() -> impl Strategy<Value = Self> {
         let one_node = (0u8..=5).prop_map(|shared| Self::OneNode { shared });
         let one_hash = (0u8..=6, select(&[2, u32::MAX][..])).prop_map(|(shared, every)| Self::OneHash { shared, every });
-        prop_oneof![2 => Just(Self::AsDrawn), 2 => one_node, 2 => one_hash]
+        prop_oneof![3 => Just(Self::AsDrawn), 4 => one_node, 4 => one_hash, 2 => Just(Self::BitByBit)]
     }
 }
 
@@ -80,9 +84,10 @@ impl HashFamily {
             .prop_map(|(shared, children, below)| Self::OneNode { shared, children, below });
         prop_oneof![
             1 => Just(Self::Equal),
-            6 => one_node,
+            7 => one_node,
             1 => Just(Self::Dense),
             1 => Just(Self::Sparse),
+            1 => Just(Self::BitByBit),
             1 => Just(Self::MinusOne),
         ]
     }
@@ -106,6 +111,13 @@ impl HashFamily {
             }
             Self::Dense => stem.wrapping_add(number),
             Self::Sparse => bits,
+            Self::BitByBit => {
+                let on_the_way = number / 2 % u32::BITS;
+                let low = on_the_way / BITS * BITS;
+                // The highest bit of a level first: it divides the level's slots into halves.
+                let high = u32::BITS.min(low + BITS);
+                stem ^ 1 << (high - 1 - on_the_way % BITS)
+            }
             Self::MinusOne => {
                 let changed = match bits & 7 {
                     level @ 0..=6 => 1 << (BITS * level) << (bits >> 3 & 1),
@@ -162,6 +174,7 @@ impl Hashes {
                 let other = HashFamily::OneNode { shared, children: 4, below: Below::Everything };
                 Self { family: HashFamily::Equal, other, every: every.min(variables as u32), ..self }
             }
+            Crowd::BitByBit => Self { family: HashFamily::Equal, other: HashFamily::BitByBit, every: 2, ..self },
         }
     }
 
