@@ -6,8 +6,9 @@ CALLED, NOT_FOUND = '"called"', '"not_found"'
 TRUE, FALSE = '{"bool":true}', '{"bool":false}'
 RAISED = '{"error":{"kind":"raised"}}'
 
-# What no handle leads to.
-UNBOUND = object()
+
+class Unbound(Exception):
+    """A handle leads to nothing any more: the step is skipped."""
 
 
 def text(content):

@@ -8,7 +8,7 @@ from contextvars import Token
 from capi import CAPI, CAPI_OR_NONE
 from errors import SWITCH, classify
 from operations import OPERATIONS
-from outcomes import CALLED, NONE, RAISED, SKIPPED, UNBOUND, UNSUPPORTED, text
+from outcomes import CALLED, NONE, RAISED, SKIPPED, UNSUPPORTED, Unbound, text
 from threads import OVER, RAISE, RETURN, THREAD, Thread
 from values import RUNNING, Raised
 
@@ -106,7 +106,7 @@ class Session:
             operate = OPERATIONS.get(operation)
             try:
                 if operate is not None:
-                    outcome = operate(self, step)
+                    outcome = self.outcome(operate, step)
                 elif operation == "Context.run":
                     end, outcome = self.call_run(me, depth, step)
                     if end is OVER or end is THREAD:
@@ -131,8 +131,9 @@ class Session:
     def call_run(self, me, depth, step):
         """`Context.run`, nested for real: answers why the loop inside ended, and the outcome."""
         name = step["context"]
-        context = self.bound.get(name, UNBOUND)
-        if context is UNBOUND:
+        try:
+            context = self.operand(name)
+        except Unbound:
             return None, SKIPPED
         end = None
 
@@ -150,6 +151,24 @@ class Session:
         except Exception as error:
             return end, classify(error, SWITCH, context, name)
         return end, NONE
+
+    def outcome(self, operate, step):
+        try:
+            return operate(self, step)
+        except Unbound:
+            return SKIPPED
+
+    def operand(self, name):
+        """The object of a handle."""
+        try:
+            return self.bound[name]
+        except KeyError:
+            raise Unbound from None
+
+    def default(self, step):
+        """The default that a step gives, if it does, as the arguments of a call."""
+        name = step.get("default")
+        return () if name is None else (self.operand(name),)
 
     def answer(self, outcome):
         """Records the answer of the next step and goes on to the one after."""
@@ -178,7 +197,7 @@ class Session:
             if self.watched:
                 self.name_events()
             try:
-                outcomes.append(OPERATIONS.get(step["op"], not_here)(self, step))
+                outcomes.append(self.outcome(OPERATIONS.get(step["op"], not_here), step))
             except Exception:
                 self.fail("step %d, `%s` in a program: %s" % (self.next, step["op"], traceback.format_exc()))
 

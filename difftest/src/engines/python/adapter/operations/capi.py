@@ -4,7 +4,7 @@ from errors import (
     CAPI_CONTEXT, CAPI_RESET, CAPI_VARIABLE, NO_MORE_WATCHERS, NO_WATCHER, RESET, SWITCH, classify,
 )
 from interpreter import ctypes
-from outcomes import NONE, NOT_FOUND, SKIPPED, UNBOUND, UNSUPPORTED, text
+from outcomes import NONE, NOT_FOUND, UNSUPPORTED, text
 
 
 def capi_new(session, step):
@@ -13,9 +13,7 @@ def capi_new(session, step):
 
 
 def capi_copy(session, step):
-    source = session.bound.get(step["source"], UNBOUND)
-    if source is UNBOUND:
-        return SKIPPED
+    source = session.operand(step["source"])
     try:
         session.bound[step["as"]] = CAPI_OR_NONE.copy(source)
     except Exception as error:
@@ -31,9 +29,7 @@ def capi_copy_current(session, step):
 def switch(function):
     def operate(session, step):
         name = step["context"]
-        context = session.bound.get(name, UNBOUND)
-        if context is UNBOUND:
-            return SKIPPED
+        context = session.operand(name)
         try:
             function(context)
         except Exception as error:
@@ -43,28 +39,19 @@ def switch(function):
     return operate
 
 
+def address_of_default(session, step):
+    return next(map(id, session.default(step)), None)
+
+
 def capi_var_new(session, step):
-    default = None
-    if step.get("default") is not None:
-        default = session.bound.get(step["default"], UNBOUND)
-        if default is UNBOUND:
-            return SKIPPED
-        default = id(default)
+    default = address_of_default(session, step)
     # A text with a NUL would end there.
     name = step["name"].replace("\0", "").encode()
     return session.bind_variable(step["as"], CAPI_OR_NONE.var_new(name, default))
 
 
 def capi_var_get(session, step):
-    variable = session.bound.get(step["variable"], UNBOUND)
-    if variable is UNBOUND:
-        return SKIPPED
-    default = None
-    if step.get("default") is not None:
-        default = session.bound.get(step["default"], UNBOUND)
-        if default is UNBOUND:
-            return SKIPPED
-        default = id(default)
+    variable, default = session.operand(step["variable"]), address_of_default(session, step)
     found = ctypes.c_void_p()
     try:
         CAPI_OR_NONE.var_get(variable, default, ctypes.byref(found))
@@ -79,9 +66,7 @@ def capi_var_get(session, step):
 
 
 def capi_var_set(session, step):
-    variable, value = session.bound.get(step["variable"], UNBOUND), session.bound.get(step["value"], UNBOUND)
-    if variable is UNBOUND or value is UNBOUND:
-        return SKIPPED
+    variable, value = session.operand(step["variable"]), session.operand(step["value"])
     try:
         session.bound[step["as"]] = CAPI_OR_NONE.var_set(variable, value)
     except Exception as error:
@@ -91,9 +76,7 @@ def capi_var_set(session, step):
 
 def capi_var_reset(session, step):
     name = step["token"]
-    variable, token = session.bound.get(step["variable"], UNBOUND), session.bound.get(name, UNBOUND)
-    if variable is UNBOUND or token is UNBOUND:
-        return SKIPPED
+    variable, token = session.operand(step["variable"]), session.operand(name)
     try:
         CAPI_OR_NONE.var_reset(variable, token)
     except Exception as error:
@@ -127,9 +110,7 @@ def clear_watcher(session, step):
 
 
 def cache(session, step):
-    variable = session.bound.get(step["variable"], UNBOUND)
-    if variable is UNBOUND:
-        return SKIPPED
+    variable = session.operand(step["variable"])
     if not CAPI_OR_NONE.has_cache:
         return UNSUPPORTED
     value, thread, context_ver = CAPI_OR_NONE.cache(variable)

@@ -4,7 +4,7 @@ from contextvars import Context, copy_context
 
 from errors import KEY, KEY_EXPECTED, STOP_ITERATION, classify, other
 from interpreter import CPYTHON, get_contextvar_context
-from outcomes import FALSE, NONE, SKIPPED, TRUE, UNBOUND, UNSUPPORTED
+from outcomes import FALSE, NONE, TRUE, UNSUPPORTED
 
 
 def new_context(session, step):
@@ -18,9 +18,7 @@ def copy_current_context(session, step):
 
 
 def context_copy(session, step):
-    source = session.bound.get(step["source"], UNBOUND)
-    if source is UNBOUND:
-        return SKIPPED
+    source = session.operand(step["source"])
     session.bound[step["as"]] = source.copy()
     return NONE
 
@@ -31,9 +29,7 @@ def key_error(error, key, name):
 
 def context_get_item(session, step):
     name = step["key"]
-    context, key = session.bound.get(step["context"], UNBOUND), session.bound.get(name, UNBOUND)
-    if context is UNBOUND or key is UNBOUND:
-        return SKIPPED
+    context, key = session.operand(step["context"]), session.operand(name)
     try:
         return session.known(context[key])
     except Exception as error:
@@ -42,9 +38,7 @@ def context_get_item(session, step):
 
 def context_contains(session, step):
     name = step["key"]
-    context, key = session.bound.get(step["context"], UNBOUND), session.bound.get(name, UNBOUND)
-    if context is UNBOUND or key is UNBOUND:
-        return SKIPPED
+    context, key = session.operand(step["context"]), session.operand(name)
     try:
         return TRUE if key in context else FALSE
     except Exception as error:
@@ -53,28 +47,20 @@ def context_contains(session, step):
 
 def context_get(session, step):
     name = step["key"]
-    context, key = session.bound.get(step["context"], UNBOUND), session.bound.get(name, UNBOUND)
-    if context is UNBOUND or key is UNBOUND:
-        return SKIPPED
+    context, key, default = session.operand(step["context"]), session.operand(name), session.default(step)
     try:
-        if step.get("default") is None:
-            return session.known(context.get(key))
-        default = session.bound.get(step["default"], UNBOUND)
-        return SKIPPED if default is UNBOUND else session.known(context.get(key, default))
+        return session.known(context.get(key, *default))
     except Exception as error:
         return key_error(error, key, name)
 
 
 def context_len(session, step):
-    context = session.bound.get(step["context"], UNBOUND)
-    return SKIPPED if context is UNBOUND else '{"count":%d}' % len(context)
+    return '{"count":%d}' % len(session.operand(step["context"]))
 
 
 def iterate(view):
     def operate(session, step):
-        context = session.bound.get(step["context"], UNBOUND)
-        if context is UNBOUND:
-            return SKIPPED
+        context = session.operand(step["context"])
         session.bound[step["as"]] = view(context)
         return NONE
 
@@ -82,9 +68,7 @@ def iterate(view):
 
 
 def iterator_next(session, step):
-    iterator = session.bound.get(step["iterator"], UNBOUND)
-    if iterator is UNBOUND:
-        return SKIPPED
+    iterator = session.operand(step["iterator"])
     # Where `keys()` and its like are views, there is nothing to advance.
     if not hasattr(iterator, "__next__"):
         return UNSUPPORTED
@@ -102,9 +86,7 @@ def iterator_next(session, step):
 
 
 def iterator_len(session, step):
-    iterator = session.bound.get(step["iterator"], UNBOUND)
-    if iterator is UNBOUND:
-        return SKIPPED
+    iterator = session.operand(step["iterator"])
     # A view's length is that of what its context binds now.
     is_iterator = hasattr(iterator, "__next__") and hasattr(iterator, "__len__")
     return '{"count":%d}' % len(iterator) if is_iterator else UNSUPPORTED

@@ -6,15 +6,13 @@ import weakref
 from attempts import ATTEMPTS
 from errors import SURFACE, SWITCH, of_type, recognise
 from interpreter import CPYTHON
-from outcomes import FALSE, NONE, SKIPPED, TRUE, UNBOUND, UNSUPPORTED, text
+from outcomes import FALSE, NONE, SKIPPED, TRUE, UNSUPPORTED, text
 from values import EqualityRaised
 
 
 def compare(compared):
     def operate(session, step):
-        left, right = session.bound.get(step["left"], UNBOUND), session.bound.get(step["right"], UNBOUND)
-        if left is UNBOUND or right is UNBOUND:
-            return SKIPPED
+        left, right = session.operand(step["left"]), session.operand(step["right"])
         try:
             return TRUE if compared(left, right) else FALSE
         except EqualityRaised as error:
@@ -26,14 +24,11 @@ def compare(compared):
 
 
 def object_repr(session, step):
-    found = session.bound.get(step["object"], UNBOUND)
-    return SKIPPED if found is UNBOUND else text(session.repr(found))
+    return text(session.repr(session.operand(step["object"])))
 
 
 def object_hash(session, step):
-    found = session.bound.get(step["object"], UNBOUND)
-    if found is UNBOUND:
-        return SKIPPED
+    found = session.operand(step["object"])
     try:
         hashed = hash(found)
     except Exception as error:
@@ -43,9 +38,7 @@ def object_hash(session, step):
 
 def attempt(session, step):
     name = step["object"]
-    found = session.bound.get(name, UNBOUND)
-    if found is UNBOUND:
-        return SKIPPED
+    found = session.operand(name)
     tried = ATTEMPTS.get(step["action"])
     if tried is None or name == "None" or name.startswith(("val", "iter")):
         return UNSUPPORTED
@@ -64,17 +57,13 @@ def attempt(session, step):
 
 
 def weak_reference(session, step):
-    context = session.bound.get(step["context"], UNBOUND)
-    if context is UNBOUND:
-        return SKIPPED
+    context = session.operand(step["context"])
     session.bound[step["as"]] = weakref.ref(context), step["context"]
     return NONE
 
 
 def dereference(session, step):
-    reference = session.bound.get(step["reference"], UNBOUND)
-    if reference is UNBOUND:
-        return SKIPPED
+    reference = session.operand(step["reference"])
     if not CPYTHON:
         # Without reference counts an object goes when it is looked for.
         gc.collect()

@@ -3,7 +3,7 @@ from contextvars import ContextVar, Token
 
 from errors import LOOKUP, RESET, TOKEN_EXPECTED, classify
 from interpreter import STEERED
-from outcomes import NONE, SKIPPED, UNBOUND, UNSUPPORTED, text
+from outcomes import NONE, UNSUPPORTED, text
 from steering import steer
 from values import Finalized, Name, Plain
 
@@ -22,11 +22,7 @@ def new_value(session, step):
 
 
 def new_variable(session, step):
-    keywords = {}
-    if step.get("default") is not None:
-        keywords["default"] = session.bound.get(step["default"], UNBOUND)
-        if keywords["default"] is UNBOUND:
-            return SKIPPED
+    keywords = {"default": default for default in session.default(step)}
     name, wanted = Name(step["name"]), step.get("hash")
     name.variable, name.on_hash = step["as"], step.get("on_hash")
     if STEERED and wanted is not None:
@@ -38,37 +34,23 @@ def new_variable(session, step):
 
 
 def var_get(session, step):
-    bound = session.bound
-    variable = bound.get(step["variable"], UNBOUND)
-    if variable is UNBOUND:
-        return SKIPPED
+    variable, default = session.operand(step["variable"]), session.default(step)
     try:
-        if step.get("default") is not None:
-            default = bound.get(step["default"], UNBOUND)
-            if default is UNBOUND:
-                return SKIPPED
-            value = variable.get(default)
-        else:
-            value = variable.get()
+        value = variable.get(*default)
     except Exception as error:
         return classify(error, LOOKUP, variable, step["variable"])
     return session.known(value)
 
 
 def var_set(session, step):
-    bound = session.bound
-    variable, value = bound.get(step["variable"], UNBOUND), bound.get(step["value"], UNBOUND)
-    if variable is UNBOUND or value is UNBOUND:
-        return SKIPPED
-    bound[step["as"]] = variable.set(value)
+    variable, value = session.operand(step["variable"]), session.operand(step["value"])
+    session.bound[step["as"]] = variable.set(value)
     return NONE
 
 
 def var_reset(session, step):
     name = step["token"]
-    variable, token = session.bound.get(step["variable"], UNBOUND), session.bound.get(name, UNBOUND)
-    if variable is UNBOUND or token is UNBOUND:
-        return SKIPPED
+    variable, token = session.operand(step["variable"]), session.operand(name)
     try:
         variable.reset(token)
     except Exception as error:
@@ -77,24 +59,19 @@ def var_reset(session, step):
 
 
 def var_name(session, step):
-    variable = session.bound.get(step["variable"], UNBOUND)
-    return SKIPPED if variable is UNBOUND else text(variable.name)
+    return text(session.operand(step["variable"]).name)
 
 
 def token_var(session, step):
-    token = session.bound.get(step["token"], UNBOUND)
-    return SKIPPED if token is UNBOUND else session.known(token.var)
+    return session.known(session.operand(step["token"]).var)
 
 
 def token_old_value(session, step):
-    token = session.bound.get(step["token"], UNBOUND)
-    return SKIPPED if token is UNBOUND else session.known(token.old_value)
+    return session.known(session.operand(step["token"]).old_value)
 
 
 def token_enter(session, step):
-    token = session.bound.get(step["token"], UNBOUND)
-    if token is UNBOUND:
-        return SKIPPED
+    token = session.operand(step["token"])
     if not hasattr(Token, "__enter__"):
         return UNSUPPORTED
     entered = token.__enter__()
@@ -102,9 +79,7 @@ def token_enter(session, step):
 
 
 def token_exit(session, step):
-    token = session.bound.get(step["token"], UNBOUND)
-    if token is UNBOUND:
-        return SKIPPED
+    token = session.operand(step["token"])
     if not hasattr(Token, "__exit__"):
         return UNSUPPORTED
     try:
