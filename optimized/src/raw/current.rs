@@ -5,7 +5,8 @@ use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::cell::{SPARE, TokenContext};
+use super::cell::{ContextCell, SPARE, TokenContext};
+use super::counted::Counted;
 use super::map::{Gone, Hamt};
 use crate::context::Context;
 use crate::error::ExitError;
@@ -143,19 +144,35 @@ impl<V, S: Sharing> Current<V, S> {
     /// Claims a context and makes it current over the one before; none where it is claimed.
     #[inline]
     pub(crate) fn enter(&self, context: &Context<V, S>) -> Option<()> {
-        let is_base = context.cell.is_marked();
-        let _unlock = if is_base { context.cell.lock() } else { None };
-        let spare = if is_base || !S::ATOMIC { 0 } else { SPARE };
+        if context.cell.is_marked() {
+            return self.enter_base(context);
+        }
+        let spare = if S::ATOMIC { SPARE } else { 0 };
         let claimed = context.cell.claim(spare)?;
-        if is_base {
-            // Another thread state may exit it, and have current what is below, and write that.
-            self.keep_all();
-            self.give_back_spare();
-        } else if S::ATOMIC {
+        if S::ATOMIC {
             context.cell.spare_access.write();
             context.cell.spare.set(spare);
             context.cell.owner.set(self.thread);
         }
+        self.take_over(context, claimed);
+        Some(())
+    }
+
+    /// Enters a base, which others may exit.
+    #[inline(never)]
+    fn enter_base(&self, context: &Context<V, S>) -> Option<()> {
+        let _unlock = context.cell.lock();
+        let claimed = context.cell.claim(0)?;
+        // Another thread state may exit it, and have current what is below, and write that.
+        self.keep_all();
+        self.give_back_spare();
+        self.take_over(context, claimed);
+        Some(())
+    }
+
+    /// Makes a context current that was claimed by another reference to it.
+    #[inline]
+    fn take_over(&self, context: &Context<V, S>, claimed: Counted<ContextCell<V, S>, S>) {
         context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10; what was not claimed has nothing before it that could go.
         unsafe {
@@ -163,7 +180,6 @@ impl<V, S: Sharing> Current<V, S> {
             context.cell.previous.get().write((*self.context.get()).replace(Context { cell: claimed }));
         }
         self.restamp(context);
-        Some(())
     }
 
     /// Makes current what was before the current context, and gives up the claim.
