@@ -129,15 +129,14 @@ impl<T, S: Sharing> Counted<T, S> {
 
     /// Gives up claim and reference and the spare references that are left, all in one operation.
     ///
-    /// The block is claimed, and nobody else gives that claim up.
+    /// The block is claimed, and nobody else gives that claim up; the caller has another reference.
     #[inline]
     pub(crate) fn disclaim(self, spare: u64) {
         debug_assert!(self.is_claimed(), "only a claim can be given up");
         let this = std::mem::ManuallyDrop::new(self);
         let gone = STRONG * (1 + spare);
-        if this.word().sub(CLAIMED + gone) & STRONG_BITS == gone {
-            this.finish();
-        }
+        let before = this.word().sub(CLAIMED + gone);
+        debug_assert!(before & STRONG_BITS > gone, "the caller has another reference");
     }
 
     /// A reference for one of the spare ones, which the caller has one less of from now on.
@@ -180,14 +179,21 @@ impl<T, S: Sharing> Counted<T, S> {
         }
     }
 
-    /// Drops the value after the last strong reference went.
-    #[cold]
+    /// Gives up the reference to a block that is not immortal, and whose word was this.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses the reference after this.
     #[inline(never)]
-    fn finish(&self) {
-        // The weak reference of all strong ones goes after the value, and even if that panics.
-        let _block = WeakCounted { block: self.block, owns: PhantomData::<Block<T, S>> };
-        // SAFETY: nobody else can reach the value, and it is dropped once.
-        unsafe { std::ptr::drop_in_place(&raw mut (*self.block.as_ptr()).value) };
+    unsafe fn give_up(&mut self, seen: u64) {
+        // Nobody else leads to what has a sole owner, so that nobody can begin to: no atomic operation is
+        // needed.
+        let sole = seen & (STRONG_BITS | WEAK_BITS) == SOLE;
+        if sole || self.word().sub(STRONG) & STRONG_BITS == STRONG {
+            let _last = Last { block: self.block, sole };
+            // SAFETY: nobody else can reach the value, and it is dropped once.
+            unsafe { std::ptr::drop_in_place(&raw mut (*self.block.as_ptr()).value) };
+        }
     }
 }
 
@@ -221,29 +227,33 @@ impl<T, S: Sharing> Clone for Counted<T, S> {
     }
 }
 
-/// Frees a sole owner's block when it goes, even if the value's drop panics.
-struct Freed<T, S: Sharing>(NonNull<Block<T, S>>);
+/// The weak reference of all strong ones, which goes after the value, and even if the value's drop panics.
+struct Last<T, S: Sharing> {
+    block: NonNull<Block<T, S>>,
+    /// Whether there is no other reference.
+    sole: bool,
+}
 
-impl<T, S: Sharing> Drop for Freed<T, S> {
+impl<T, S: Sharing> Drop for Last<T, S> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: whoever made this owns the block alone, and its value is gone.
-        unsafe { pool::release(self.0.cast(), Counted::<T, S>::SIZE) }
+        if self.sole {
+            // SAFETY: whoever made this owns the block alone, and its value is gone.
+            unsafe { pool::release(self.block.cast(), Counted::<T, S>::SIZE) }
+        } else {
+            drop(WeakCounted { block: self.block, owns: PhantomData::<Block<T, S>> });
+        }
     }
 }
 
 impl<T, S: Sharing> Drop for Counted<T, S> {
     #[inline]
     fn drop(&mut self) {
-        let word = self.word();
-        let seen = word.get();
-        if seen & (STRONG_BITS | WEAK_BITS | IMMORTAL) == SOLE {
-            // Nobody else leads here, so that nobody can begin to: no atomic operation is needed.
-            let _freed = Freed(self.block);
-            // SAFETY: nobody else can reach the value, and it is dropped once.
-            unsafe { std::ptr::drop_in_place(&raw mut (*self.block.as_ptr()).value) };
-        } else if seen & IMMORTAL == 0 && word.sub(STRONG) & STRONG_BITS == STRONG {
-            self.finish();
+        let seen = self.word().get();
+        // Most variables are immortal, and every token has one: that is to be seen without a call.
+        if seen & IMMORTAL == 0 {
+            // SAFETY: the reference is not used any more.
+            unsafe { self.give_up(seen) };
         }
     }
 }
@@ -272,6 +282,7 @@ impl<T, S: Sharing> WeakCounted<T, S> {
 }
 
 impl<T, S: Sharing> Drop for WeakCounted<T, S> {
+    #[inline(never)]
     fn drop(&mut self) {
         if self.word().sub(WEAK) & (STRONG_BITS | WEAK_BITS) == WEAK {
             // SAFETY: no reference of either kind is left.

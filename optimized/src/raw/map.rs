@@ -104,28 +104,28 @@ impl<V, S: Sharing> Hamt<V, S> {
     /// As [`Self::assoc`]; other values that go are put into `gone`, so that no user code runs.
     #[inline]
     pub(crate) fn assoc_into(&mut self, key: VarId, value: S::Value<V>, gone: &mut Gone<V, S>) -> Option<S::Value<V>> {
-        // SAFETY: INVARIANT 4, here and in what is called.
-        unsafe {
-            match self.root.kind() {
-                Kind::Empty => write::assoc(&mut self.root, 0, key, value),
-                Kind::Leaf | Kind::Branch if self.root.is_unique() => match in_place::bind(self.root, key, value) {
-                    Ok(old) => old,
-                    Err(value) => write::assoc(&mut self.root, 0, key, value),
-                },
-                Kind::Leaf | Kind::Branch => self.begin_patch(key, value),
-                Kind::Patch => self.assoc_in_patch(key, value, gone),
-            }
-        }
+        // SAFETY: the root is a patch, or is not.
+        unsafe { if self.root.kind() == Kind::Patch { self.assoc_in_patch(key, value, gone) } else { self.assoc_below(key, value) } }
     }
 
-    /// Puts a patch over a root that others share.
+    /// Binds in a root that is no patch, or puts a patch over one that others share.
     ///
     /// # Safety
     ///
-    /// The root is a leaf or a branch.
-    unsafe fn begin_patch(&mut self, key: VarId, value: Value<V, S>) -> Option<Value<V, S>> {
-        // SAFETY: the contract.
+    /// The root is no patch.
+    #[inline(never)]
+    unsafe fn assoc_below(&mut self, key: VarId, value: Value<V, S>) -> Option<Value<V, S>> {
+        // SAFETY: INVARIANT 4, and the contract.
         unsafe {
+            if self.root.is_empty() {
+                return write::assoc(&mut self.root, 0, key, value);
+            }
+            if self.root.is_unique() {
+                return match in_place::bind(self.root, key, value) {
+                    Ok(old) => old,
+                    Err(value) => write::assoc(&mut self.root, 0, key, value),
+                };
+            }
             let old = self.root.find_below(key).cloned();
             let patch = Node::new_patch(self.root, CHANGES / 2);
             self.root = patch;
@@ -137,20 +137,18 @@ impl<V, S: Sharing> Hamt<V, S> {
     /// # Safety
     ///
     /// The root is a patch.
+    #[inline(never)]
     unsafe fn assoc_in_patch(&mut self, key: VarId, value: Value<V, S>, gone: &mut Gone<V, S>) -> Option<Value<V, S>> {
         // SAFETY: the contract.
         unsafe {
-            let found = self.root.find_change(key);
-            let len = (*self.root.patch()).len as usize;
-            if (*self.root.patch()).base.is_unique() && self.root.is_unique() || found.is_none() && len == CHANGES {
-                // Nobody shares the base any more, or the patch is full: the changes move below.
-                self.apply_patch(gone);
-                return write::assoc(&mut self.root, 0, key, value);
-            }
-            self.own_patch(len, found.is_none());
             let patch = self.root;
+            let found = patch.find_change(key);
+            let (len, base) = ((*patch.patch()).len as usize, (*patch.patch()).base);
+            if !patch.is_unique() || base.is_unique() || found.is_none() && len == patch.patch_room() {
+                return self.assoc_beyond_patch(found, key, value, gone);
+            }
             let Some(at) = found else {
-                let old = (*patch.patch()).base.find_below(key).cloned();
+                let old = base.find_below(key).cloned();
                 push_change(patch, key, Some(value), old.is_some());
                 return old;
             };
@@ -163,6 +161,33 @@ impl<V, S: Sharing> Hamt<V, S> {
             push_change(patch, key, Some(value), true);
             (*patch.patch()).moved |= 1 << ((*patch.patch()).len - 1);
             None
+        }
+    }
+
+    /// Binds a variable that was found or not among the changes of a patch that cannot stay as it is.
+    ///
+    /// # Safety
+    ///
+    /// The root is a patch, and not full if others share it and the variable was found.
+    #[inline(never)]
+    unsafe fn assoc_beyond_patch(
+        &mut self,
+        found: Option<usize>,
+        key: VarId,
+        value: Value<V, S>,
+        gone: &mut Gone<V, S>,
+    ) -> Option<Value<V, S>> {
+        // SAFETY: the contract.
+        unsafe {
+            let patch = self.root;
+            let len = (*patch.patch()).len as usize;
+            if (*patch.patch()).base.is_unique() && patch.is_unique() || found.is_none() && len == CHANGES {
+                // Nobody shares the base any more, or the patch is full: the changes move below.
+                self.apply_patch(gone);
+                return write::assoc(&mut self.root, 0, key, value);
+            }
+            self.copy_patch(len + usize::from(found.is_none()));
+            self.assoc_in_patch(key, value, gone)
         }
     }
 

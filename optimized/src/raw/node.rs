@@ -257,6 +257,11 @@ impl<V, S: Sharing> Node<V, S> {
         size_of::<LeafHead<S>>() + tag_room(room) + room * ENTRY
     }
 
+    /// How many bytes a branch takes.
+    const fn branch_size(bits: u32) -> usize {
+        size_of::<BranchHead<S>>() + (size_of::<Self>() << bits)
+    }
+
     /// How many bytes a patch takes.
     const fn patch_size(room: usize) -> usize {
         size_of::<PatchHead<V, S>>() + room * ENTRY
@@ -276,7 +281,7 @@ impl<V, S: Sharing> Node<V, S> {
 
     /// A branch of empty slots.
     pub(super) fn new_branch(bits: u32) -> Self {
-        let block = pool::allocate(size_of::<BranchHead<S>>() + (size_of::<Self>() << bits));
+        let block = pool::allocate(Self::branch_size(bits));
         let node = Self::tagged(block, BRANCH);
         // SAFETY: the block is new and large enough.
         unsafe {
@@ -375,18 +380,18 @@ impl<V, S: Sharing> Node<V, S> {
             match self.kind() {
                 Kind::Empty => {}
                 Kind::Leaf => {
-                    let _block = FreedBlock(self);
+                    let _block = FreedBlock(self.block(), Self::leaf_size(self.leaf_room()));
                     let pairs = self.leaf_columns().pairs::<Value<V, S>>();
                     std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, self.leaf_len()));
                 }
                 Kind::Patch => {
-                    let _block = FreedBlock(self);
+                    let _block = FreedBlock(self.block(), Self::patch_size(self.patch_room()));
                     let _base = Released((*self.patch()).base);
                     let pairs = self.patch_columns().pairs::<Option<Value<V, S>>>();
                     std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, (*self.patch()).len as usize));
                 }
                 Kind::Branch => {
-                    let _block = FreedBlock(self);
+                    let _block = FreedBlock(self.block(), Self::branch_size(self.branch_bits()));
                     let mut rest = ReleasedSlots { slots: self.slots(), next: 0, many: 1 << self.branch_bits() };
                     rest.run();
                 }
@@ -405,7 +410,7 @@ impl<V, S: Sharing> Node<V, S> {
             let size = match self.kind() {
                 Kind::Empty => return,
                 Kind::Leaf => Self::leaf_size(self.leaf_room()),
-                Kind::Branch => size_of::<BranchHead<S>>() + (size_of::<Self>() << self.branch_bits()),
+                Kind::Branch => Self::branch_size(self.branch_bits()),
                 Kind::Patch => Self::patch_size(self.patch_room()),
             };
             pool::release(NonNull::new_unchecked(self.block()), size);
@@ -499,23 +504,27 @@ impl<V, S: Sharing> Node<V, S> {
         // SAFETY: the contract.
         unsafe {
             let pairs = self.patch_columns().pairs::<Option<Value<V, S>>>();
-            (0..(*self.patch()).len as usize).find(|&at| (*pairs.add(at)).serial == key.serial())
+            let changes = std::slice::from_raw_parts(pairs, (*self.patch()).len as usize);
+            changes.iter().position(|pair| pair.serial == key.serial())
         }
     }
 }
 
-struct FreedBlock<V, S: Sharing>(Node<V, S>);
+/// A block of so many bytes that goes at the end.
+struct FreedBlock(*mut u8, usize);
 
-impl<V, S: Sharing> Drop for FreedBlock<V, S> {
+impl Drop for FreedBlock {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: only `free` makes these, of nodes whose entries it drops.
-        unsafe { self.0.free_block() }
+        unsafe { pool::release(NonNull::new_unchecked(self.0), self.1) }
     }
 }
 
 struct Released<V, S: Sharing>(Node<V, S>);
 
 impl<V, S: Sharing> Drop for Released<V, S> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: only `free` makes these, of counts that the freed node held.
         unsafe { self.0.release() }

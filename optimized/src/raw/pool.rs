@@ -16,6 +16,8 @@ const LARGEST: usize = 704;
 const fn most_kept(size: usize) -> usize {
     if size <= 256 { 64 } else { 8 }
 }
+/// How many lists there are.
+const CLASSES: usize = LARGEST / STEP + 1;
 /// Sanitizers and Miri are to see every block come and go.
 const REUSES: bool = !cfg!(any(miri, debug_assertions));
 
@@ -26,15 +28,18 @@ struct Free {
 
 struct Class {
     first: Cell<Option<NonNull<Free>>>,
-    kept: Cell<usize>,
+    /// How many more are kept. None before the thread has a [`Closing`], and none once that has gone.
+    room: Cell<usize>,
 }
 
-struct Pool {
-    classes: [Class; LARGEST / STEP + 1],
-}
+/// Gives back what a thread keeps when the thread ends.
+struct Closing;
 
 thread_local! {
-    static POOL: Pool = const { Pool { classes: [const { Class { first: Cell::new(None), kept: Cell::new(0) } }; LARGEST / STEP + 1] } };
+    // Without a `Drop` of their own: they are reached without a look whether they are still there.
+    static KEPT: [Class; CLASSES] = const { [const { Class { first: Cell::new(None), room: Cell::new(0) } }; CLASSES] };
+    static CLOSING: Closing = const { Closing };
+    static OPENED: Cell<bool> = const { Cell::new(false) };
 }
 
 fn layout(size: usize) -> Layout {
@@ -48,15 +53,15 @@ fn layout(size: usize) -> Layout {
 #[inline]
 pub(super) fn allocate(size: usize) -> NonNull<u8> {
     if REUSES && size <= LARGEST {
-        let reused = POOL.try_with(|pool| {
-            let class = &pool.classes[size.div_ceil(STEP)];
+        let reused = KEPT.with(|classes| {
+            let class = &classes[size.div_ceil(STEP)];
             let free = class.first.get()?;
             // SAFETY: a block in the list is unused and holds a `Free`.
             class.first.set(unsafe { free.as_ref() }.next);
-            class.kept.set(class.kept.get() - 1);
+            class.room.set(class.room.get() + 1);
             Some(free.cast())
         });
-        if let Ok(Some(block)) = reused {
+        if let Some(block) = reused {
             return block;
         }
     }
@@ -80,37 +85,75 @@ fn allocate_anew(size: usize) -> NonNull<u8> {
 #[inline]
 pub(super) unsafe fn release(block: NonNull<u8>, size: usize) {
     if REUSES && size <= LARGEST {
-        let kept = POOL.try_with(|pool| {
-            let class = &pool.classes[size.div_ceil(STEP)];
-            if class.kept.get() == most_kept(size) {
-                return false;
+        let kept = KEPT.with(|classes| {
+            let class = &classes[size.div_ceil(STEP)];
+            let kept = class.room.get() > 0;
+            if kept {
+                // SAFETY: the block is unused, and of this class.
+                unsafe { class.keep(block) };
             }
-            let free = block.cast::<Free>();
-            // SAFETY: the block is unused, large enough and aligned for a `Free`.
-            unsafe { free.write(Free { next: class.first.get() }) };
-            class.first.set(Some(free));
-            class.kept.set(class.kept.get() + 1);
-            true
+            kept
         });
-        if kept == Ok(true) {
+        if kept {
             return;
         }
+    }
+    // SAFETY: the contract.
+    unsafe { release_beyond(block, size) }
+}
+
+/// Gives back a block for which there is no room, or not yet.
+///
+/// # Safety
+///
+/// As [`release`].
+#[cold]
+#[inline(never)]
+unsafe fn release_beyond(block: NonNull<u8>, size: usize) {
+    if REUSES && size <= LARGEST && !OPENED.replace(true) && CLOSING.try_with(|_| ()).is_ok() {
+        KEPT.with(|classes| {
+            for (steps, class) in classes.iter().enumerate() {
+                class.room.set(most_kept(steps * STEP));
+            }
+            // SAFETY: the block is unused, and of this class, which has room now.
+            unsafe { classes[size.div_ceil(STEP)].keep(block) };
+        });
+        return;
     }
     // SAFETY: the block came from `allocate_anew` with this layout.
     unsafe { std::alloc::dealloc(block.as_ptr(), layout(size)) }
 }
 
-impl Drop for Pool {
+impl Class {
+    /// Puts a block into the list.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses the block, which is of this class; there is room.
+    #[inline]
+    unsafe fn keep(&self, block: NonNull<u8>) {
+        let free = block.cast::<Free>();
+        // SAFETY: the block is unused, large enough and aligned for a `Free`.
+        unsafe { free.write(Free { next: self.first.get() }) };
+        self.first.set(Some(free));
+        self.room.set(self.room.get() - 1);
+    }
+}
+
+impl Drop for Closing {
     fn drop(&mut self) {
-        for (steps, class) in self.classes.iter().enumerate() {
-            let mut next = class.first.take();
-            while let Some(free) = next {
-                // SAFETY: as in `allocate`; the block is of this class's size.
-                unsafe {
-                    next = free.as_ref().next;
-                    std::alloc::dealloc(free.as_ptr().cast(), layout(steps * STEP));
+        KEPT.with(|classes| {
+            for (steps, class) in classes.iter().enumerate() {
+                class.room.set(0);
+                let mut next = class.first.take();
+                while let Some(free) = next {
+                    // SAFETY: as in `allocate`; the block is of this class's size.
+                    unsafe {
+                        next = free.as_ref().next;
+                        std::alloc::dealloc(free.as_ptr().cast(), layout(steps * STEP));
+                    }
                 }
             }
-        }
+        });
     }
 }
