@@ -6,7 +6,7 @@ use std::ops::Deref;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU64, Ordering};
 
-use crate::raw::Counted;
+use crate::raw::{AtHand, Counted};
 use crate::sharing::{Access, Sharing, sealed};
 
 /// As [`Shared`](crate::Shared), with every count, lock and access known to the model checker. Only
@@ -58,6 +58,12 @@ impl Sharing for Explored {
             static NUMBER: u64 = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         }
         NUMBER.with(|number| *number)
+    }
+    fn at_hand<R>(function: impl FnOnce(&AtHand) -> R) -> R {
+        loom::thread_local! {
+            static AT_HAND: AtHand = AtHand::new();
+        }
+        AT_HAND.with(function)
     }
     fn wait(_turns: u32) {
         loom::thread::yield_now();

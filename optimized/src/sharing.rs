@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::raw::AtHand;
+
 /// A count, or a lock.
 pub trait Word {
     /// A word of that value.
@@ -138,6 +140,15 @@ pub trait Sharing: sealed::Sealed + Sized + 'static {
     /// atomic.
     #[doc(hidden)]
     fn thread() -> u64;
+    /// What the running thread has at hand. Only asked where counts are atomic.
+    #[doc(hidden)]
+    #[inline]
+    fn at_hand<R>(function: impl FnOnce(&AtHand) -> R) -> R {
+        thread_local! {
+            static AT_HAND: AtHand = const { AtHand::new() };
+        }
+        AT_HAND.with(function)
+    }
     /// Lets others run, after so many turns of waiting for one of them.
     #[doc(hidden)]
     fn wait(turns: u32);

@@ -138,3 +138,35 @@ fn more_copies_than_are_counted_ahead_hold_their_value_and_let_it_go() -> Result
     assert_eq!(Arc::strong_count(&value), 1);
     Ok(())
 }
+
+#[test]
+fn what_copies_of_the_current_context_count_is_given_back() -> Result<(), Box<dyn std::error::Error>> {
+    let (thread, other) = (ThreadState::new(), ThreadState::new());
+    let (context, variable) = (Context::new(), ContextVar::new("a"));
+    let values: Vec<_> = (0..4).map(Arc::new).collect();
+    let holders = || values.iter().map(Arc::strong_count).collect::<Vec<_>>();
+    thread.enter(&context)?;
+    drop(thread.set_shared(&variable, Arc::clone(&values[0])));
+    drop((thread.copy_context(), thread.copy_context()));
+    drop(thread.set_shared(&variable, Arc::clone(&values[1])));
+    assert_eq!(holders(), [1, 2, 1, 1], "a write finds the map its own again");
+    let copy = thread.copy_context();
+    thread.enter(&copy)?;
+    drop(thread.copy_context());
+    drop(thread.set_shared(&variable, Arc::clone(&values[2])));
+    thread.exit(&copy)?;
+    drop(copy);
+    assert_eq!(holders(), [1, 2, 1, 1], "a copy of a copy goes");
+    drop(thread.copy_context());
+    thread.exit(&context)?;
+    other.enter(&context)?;
+    drop(other.copy_context());
+    drop(thread.copy_context());
+    drop(other.set_shared(&variable, Arc::clone(&values[3])));
+    assert_eq!(holders(), [1, 1, 1, 2], "another thread state writes");
+    let copy = other.copy_context();
+    drop((other, context));
+    drop(copy);
+    assert_eq!(holders(), [1, 1, 1, 1], "a thread state goes before its context");
+    Ok(())
+}

@@ -120,6 +120,31 @@ fn counts_ahead_are_given_back_to_whoever_writes() {
 }
 
 #[test]
+fn counts_at_hand_are_given_back_to_whoever_writes() {
+    explore(|| {
+        let (dropped, counter, context) = with_one_value();
+        let state = State::default();
+        assert!(state.enter(&context).is_ok());
+        // From here on a copy takes a count that is there, and what drops it here puts it back.
+        let copy = state.copy_context();
+        let other = {
+            let counter = counter.clone();
+            thread::spawn(move || {
+                assert_eq!(bound(&copy, &counter), 1);
+                drop(copy);
+            })
+        };
+        drop(state.copy_context());
+        drop(state.set(&counter, Value::counted(2, &dropped)));
+        drop(state.copy_context());
+        assert!(state.exit(&context).is_ok());
+        assert!(other.join().is_ok());
+        drop(context);
+        assert_eq!(dropped.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
 fn copies_are_written_apart() {
     explore(|| {
         let shared = variable(1);

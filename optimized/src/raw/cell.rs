@@ -110,11 +110,47 @@ impl<V, S: Sharing> ContextCell<V, S> {
     /// Writes the map under the lock. The function runs no user code.
     #[inline]
     pub(super) fn write<R>(&self, function: impl FnOnce(&mut Hamt<V, S>) -> R) -> R {
+        self.settle_at_hand();
         let _unlock = self.lock();
         self.vars_access.write();
         // SAFETY: the lock is held. INVARIANT 8: nobody reads without it, since the caller's thread state
         // has the context current.
         function(unsafe { &mut *self.vars.get() })
+    }
+
+    /// The map of the context that is current, if it is fit to be shared.
+    ///
+    /// # Safety
+    ///
+    /// The caller's thread state has it current, and it was not made as a base.
+    #[inline]
+    pub(super) unsafe fn current_vars(&self) -> Option<Hamt<V, S>> {
+        self.vars_access.read();
+        // SAFETY: INVARIANT 8: nobody else writes it.
+        let vars = unsafe { &*self.vars.get() };
+        if !S::ATOMIC {
+            return (!vars.is_unsettled(0)).then(|| vars.clone());
+        }
+        S::at_hand(|at_hand| {
+            let counts = at_hand.counts_of(self.address());
+            if vars.is_unsettled(counts) {
+                return None;
+            }
+            // SAFETY: the contract.
+            Some(unsafe { if counts > 0 { at_hand.take() } else { at_hand.fill(self.address(), vars) } })
+        })
+    }
+
+    /// Gives back what the running thread has at hand of the context's map, which is written or left.
+    #[inline]
+    pub(super) fn settle_at_hand(&self) {
+        if S::ATOMIC {
+            S::at_hand(|at_hand| at_hand.settle_of::<S>(self.address()));
+        }
+    }
+
+    fn address(&self) -> *const () {
+        std::ptr::from_ref(self).cast()
     }
 
     /// Reads the map, with a count of it or under the lock. The function runs no user code.

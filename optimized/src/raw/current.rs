@@ -5,6 +5,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::at_hand::AtHand;
 use super::cell::{ContextCell, SPARE, TokenContext};
 use super::counted::Counted;
 use super::map::{Gone, Hamt};
@@ -222,6 +223,7 @@ impl<V, S: Sharing> Current<V, S> {
     /// Leaves a context that is current and claimed.
     #[inline]
     fn leave(&self, context: &Context<V, S>) {
+        context.cell.settle_at_hand();
         context.cell.previous_access.write();
         // SAFETY: INVARIANTS 9 and 10.
         let left = unsafe {
@@ -277,9 +279,13 @@ impl<V, S: Sharing> Current<V, S> {
         stamp
     }
 
-    /// Gives back the spare references to the current context and to those below it.
+    /// Gives back the spare references to the current context and to those below it, and the counts at
+    /// hand.
     #[inline(never)]
     fn give_back_spare(&self) {
+        if S::ATOMIC {
+            S::at_hand(AtHand::settle::<S>);
+        }
         // SAFETY: INVARIANTS 9 and 10; below what has no owner none has.
         unsafe {
             let mut next = (*self.context.get()).as_ref();
@@ -303,13 +309,10 @@ impl<V, S: Sharing> Current<V, S> {
     /// A copy of the current context, which is made where there is none.
     #[inline]
     pub(crate) fn copy(&self) -> Context<V, S> {
-        // SAFETY: INVARIANTS 8 and 10: nobody else writes what is not marked.
-        let settled = unsafe { &*self.context.get() }.as_ref().filter(|context| !context.cell.is_marked()).and_then(|context| {
-            context.cell.vars_access.read();
-            // SAFETY: as above.
-            let vars = unsafe { &*context.cell.vars.get() };
-            (!vars.is_unsettled()).then(|| vars.clone())
-        });
+        // SAFETY: INVARIANT 10.
+        let context = unsafe { &*self.context.get() }.as_ref().filter(|context| !context.cell.is_marked());
+        // SAFETY: it is current here.
+        let settled = context.and_then(|context| unsafe { context.cell.current_vars() });
         Context::of(settled.unwrap_or_else(|| self.settle()), false)
     }
 

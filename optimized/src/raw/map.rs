@@ -337,14 +337,14 @@ impl<V, S: Sharing> Hamt<V, S> {
     }
 
     /// Whether the next copies had better find no patch: what writes to them would have to copy it, or
-    /// nobody else shares the base.
+    /// nobody else shares the base. The caller has so many counts of the root besides the map's.
     #[inline]
-    pub(crate) fn is_unsettled(&self) -> bool {
+    pub(super) fn is_unsettled(&self, counts: u64) -> bool {
         // SAFETY: INVARIANT 4.
         unsafe {
             self.root.kind() == Kind::Patch && {
                 let patch = &*self.root.patch();
-                usize::from(patch.len) > CHANGES / 2 || patch.base.is_unique() && self.root.is_unique()
+                usize::from(patch.len) > CHANGES / 2 || patch.base.is_unique() && self.root.has_counts(1 + counts)
             }
         }
     }
@@ -352,7 +352,7 @@ impl<V, S: Sharing> Hamt<V, S> {
     /// Moves the changes of a patch into its base where that is worth it: each is moved once at most.
     #[inline]
     pub(crate) fn settle(&mut self, gone: &mut Gone<V, S>) {
-        if self.is_unsettled() {
+        if self.is_unsettled(0) {
             // SAFETY: the root is a patch.
             unsafe { self.apply_patch(gone) }
         }
@@ -487,7 +487,7 @@ impl<V, S: Sharing> Drop for Hamt<V, S> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: INVARIANT 4.
-        unsafe { self.root.release() }
+        unsafe { self.root.release_root() }
     }
 }
 

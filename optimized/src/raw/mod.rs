@@ -40,12 +40,15 @@
 //!     and no base entered over it.
 //! 14. A lock that holds an address and a number: so many counts of that root, which is the map's, are
 //!     nobody's, and whoever lowers the number has one. The map is not written meanwhile.
+//! 15. Counts at hand are of the root of a context that a thread state of this thread has claimed. No base
+//!     is entered over it, and its map not written since they were taken.
 //!
 //! A node whose count is one is the caller's own, and changed in place; any other is copied first.
 //! User code (a value's `drop`, or equality) runs only where all of this holds.
 
 #![allow(unsafe_code, reason = "nodes of variable size and counts that share a word with flags; the bench shows what they gain")]
 
+mod at_hand;
 mod cell;
 mod columns;
 mod counted;
@@ -59,6 +62,7 @@ mod pool;
 mod tags;
 mod write;
 
+pub(crate) use at_hand::AtHand;
 pub(crate) use cell::{ContextCell, TokenContext};
 pub(crate) use counted::{Counted, WeakCounted};
 pub(crate) use current::Current;

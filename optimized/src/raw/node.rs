@@ -322,7 +322,18 @@ impl<V, S: Sharing> Node<V, S> {
     #[inline]
     pub(super) unsafe fn is_unique(self) -> bool {
         // SAFETY: the contract.
-        unsafe { self.count().get() == 1 }
+        unsafe { self.has_counts(1) }
+    }
+
+    /// Whether the caller, who holds so many counts, holds them all.
+    ///
+    /// # Safety
+    ///
+    /// The node is not empty and lives.
+    #[inline]
+    pub(super) unsafe fn has_counts(self, counts: u64) -> bool {
+        // SAFETY: the contract.
+        unsafe { self.count().get() == counts }
     }
 
     /// Takes so many counts more.
@@ -350,6 +361,20 @@ impl<V, S: Sharing> Node<V, S> {
     pub(super) unsafe fn give_back(self, counts: u64) {
         // SAFETY: the contract.
         unsafe { self.count().sub(counts) };
+    }
+
+    /// Gives one count of a root back, which the running thread may want at hand.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::release`].
+    #[inline]
+    pub(super) unsafe fn release_root(self) {
+        if S::ATOMIC && S::at_hand(|at_hand| at_hand.keeps(self.address())) {
+            return;
+        }
+        // SAFETY: the contract.
+        unsafe { self.release() }
     }
 
     /// Gives one count back, and frees the node with the last.
@@ -527,7 +552,7 @@ impl<V, S: Sharing> Drop for Released<V, S> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: only `free` makes these, of counts that the freed node held.
-        unsafe { self.0.release() }
+        unsafe { self.0.release_root() }
     }
 }
 
