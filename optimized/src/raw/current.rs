@@ -412,7 +412,7 @@ impl<V, S: Sharing> Current<V, S> {
     }
 
     /// Looks a variable up that is not remembered.
-    #[inline(never)]
+    #[inline]
     fn look_up(&self, key: VarId) -> Looked<V, S> {
         // SAFETY: INVARIANTS 10 and 12: what is answered lives until the map is written, or another
         // context current.
@@ -433,24 +433,48 @@ impl<V, S: Sharing> Current<V, S> {
     /// Calls with the value of a variable, which is lent for that time without being counted.
     #[inline]
     pub(crate) fn with<R>(&self, key: VarId, function: impl FnOnce(Option<&V>) -> R) -> R {
-        // SAFETY: INVARIANTS 10 and 12: the references end before the function is called.
-        let value: *const V = unsafe {
-            match self.remembered(key) {
-                Some(value) => &raw const **value,
-                None => match self.look_up(key) {
-                    Looked::Uncounted(value) => std::ptr::from_ref::<V>(&*value),
-                    Looked::Counted(value) => return function(Some(&value)),
-                    Looked::Nothing => return function(None),
-                },
-            }
-        };
-        let below = self.loans.get();
-        let loan = Loan { stamp: self.stamp.get(), kept: Cell::new(None), below };
-        self.loans.set(&raw const loan);
-        let _lent = Lent { current: self, below };
+        // SAFETY: INVARIANTS 10 and 12: the reference ends before the function is called.
+        match unsafe { self.remembered(key).map(|value| &raw const **value) } {
+            // SAFETY: INVARIANT 12.
+            Some(value) => unsafe { self.lend(value, function) },
+            None => self.with_looked_up(key, function),
+        }
+    }
+
+    /// As [`Self::with`], of a variable that is not remembered. Apart, so that nothing of it is in the way
+    /// of one that is.
+    #[cold]
+    #[inline(never)]
+    fn with_looked_up<R>(&self, key: VarId, function: impl FnOnce(Option<&V>) -> R) -> R {
+        match self.look_up(key) {
+            // SAFETY: INVARIANTS 10 and 12: the reference ends before the function is called.
+            Looked::Uncounted(value) => unsafe { self.lend(std::ptr::from_ref::<V>(&*value), function) },
+            Looked::Counted(value) => function(Some(&value)),
+            Looked::Nothing => function(None),
+        }
+    }
+
+    /// Lends a value to a function.
+    ///
+    /// # Safety
+    ///
+    /// The value is bound in the current context, which has a stamp.
+    #[inline]
+    unsafe fn lend<R>(&self, value: *const V, function: impl FnOnce(Option<&V>) -> R) -> R {
+        let loan = Loan { stamp: self.stamp.get(), kept: Cell::new(None), below: self.loans.get() };
         // SAFETY: the value is counted by the map, and by a clone of the map that the loan keeps once
         // the map is written, or its context left, or a base entered over it, so that others may write it.
-        function(Some(unsafe { &*value }))
+        self.lend_while(&loan, unsafe { &*value }, function)
+    }
+
+    /// Calls a function with a value under a loan. Apart, so that the value is an argument: the compiler
+    /// then knows that reading it does not read `loans`, and a function that only reads it pays for no
+    /// loan.
+    #[inline]
+    fn lend_while<R>(&self, loan: &Loan<V, S>, value: &V, function: impl FnOnce(Option<&V>) -> R) -> R {
+        self.loans.set(loan);
+        let _lent = Lent { current: self, below: loan.below };
+        function(Some(value))
     }
 
     /// The value of a variable, counted once more.
@@ -461,11 +485,19 @@ impl<V, S: Sharing> Current<V, S> {
             if let Some(value) = self.remembered(key) {
                 return Some(value.clone());
             }
-            match self.look_up(key) {
-                Looked::Uncounted(value) => Some((*value).clone()),
-                Looked::Counted(value) => Some(value),
-                Looked::Nothing => None,
-            }
+        }
+        self.find_looked_up(key)
+    }
+
+    /// As [`Self::find`], of a variable that is not remembered.
+    #[cold]
+    #[inline(never)]
+    fn find_looked_up(&self, key: VarId) -> Option<S::Value<V>> {
+        match self.look_up(key) {
+            // SAFETY: INVARIANTS 10 and 12.
+            Looked::Uncounted(value) => Some(unsafe { (*value).clone() }),
+            Looked::Counted(value) => Some(value),
+            Looked::Nothing => None,
         }
     }
 
