@@ -170,3 +170,46 @@ fn what_copies_of_the_current_context_count_is_given_back() -> Result<(), Box<dy
     assert_eq!(holders(), [1, 1, 1, 1], "a thread state goes before its context");
     Ok(())
 }
+
+#[test]
+fn many_variables_that_are_looked_up_over_and_over_are_what_was_bound_last() -> Result<(), Box<dyn std::error::Error>> {
+    const MANY: usize = 5000;
+    let thread = ThreadState::new();
+    let variables: Vec<_> = (0..MANY).map(|_| ContextVar::new("v")).collect();
+    let (outer, mut bound) = (Context::new(), vec![None; MANY]);
+    let check = |bound: &[Option<usize>], many: usize| {
+        for (variable, bound) in variables.iter().zip(bound).take(many) {
+            assert_eq!(thread.with(variable, |value| *value).ok(), *bound);
+            assert_eq!(thread.find(variable).as_deref(), bound.as_ref());
+        }
+    };
+    thread.enter(&outer)?;
+    for (at, variable) in variables.iter().enumerate() {
+        drop(thread.set(variable, at));
+        bound[at] = Some(at);
+    }
+    // More are driven out of the places where they are remembered from round to round.
+    for many in [100, 300, 1000, 2000, MANY] {
+        for round in 0..4 {
+            check(&bound, many);
+            let at = (many + 7 * round) % many;
+            let token = thread.set(&variables[at], MANY + round);
+            assert_eq!(thread.get(&variables[at]).as_deref(), Ok(&(MANY + round)));
+            check(&[bound[..at].to_vec(), vec![Some(MANY + round)], bound[at + 1..].to_vec()].concat(), many);
+            thread.reset(&variables[at], &token)?;
+        }
+    }
+    // What is unbound, and what another context has, is not what was remembered.
+    let inner = Context::new();
+    thread.enter(&inner)?;
+    check(&vec![None; MANY], MANY);
+    for variable in variables.iter().step_by(3) {
+        let token = thread.set(variable, 1);
+        assert_eq!(thread.with(variable, |value| *value), Ok(1));
+        thread.reset(variable, &token)?;
+    }
+    check(&vec![None; MANY], MANY);
+    thread.exit(&inner)?;
+    check(&bound, MANY);
+    Ok(())
+}

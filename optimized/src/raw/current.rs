@@ -1,5 +1,5 @@
-//! The current context of a thread state: how it is switched, read and written, what is remembered of it
-//! and what is lent.
+//! The current context of a thread state: how it is switched, read and written, and what is remembered of
+//! it.
 
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::at_hand::AtHand;
 use super::cell::{ContextCell, SPARE, TokenContext};
 use super::counted::Counted;
+use super::further::Further;
+use super::lend::Loan;
 use super::map::{Gone, Hamt};
 use crate::context::Context;
 use crate::error::ExitError;
@@ -18,14 +20,14 @@ use crate::variable::VarId;
 pub(crate) struct Current<V, S: Sharing> {
     // INVARIANT 10: no reference to this outlives a call of a method here, nor does user code run
     // while there is one.
-    context: UnsafeCell<Option<Context<V, S>>>,
+    pub(super) context: UnsafeCell<Option<Context<V, S>>>,
     // INVARIANT 11: leads to the loans of the running calls of `with`, innermost first. Calls nest, so
     // that each takes its own loan off when it ends, and all of the list lives.
-    loans: Cell<*const Loan<V, S>>,
+    pub(super) loans: Cell<*const Loan<V, S>>,
     /// The stamp of the current context, which it keeps until another thread state has it current: what
     /// is remembered of it is right again when it is. Zero where there is no context, or one that was
     /// made as a base, which others may write.
-    stamp: Cell<u64>,
+    pub(super) stamp: Cell<u64>,
     /// The next stamp that is given, and the first after those that may be: no two thread states have
     /// the same.
     next_stamp: Cell<u64>,
@@ -36,11 +38,12 @@ pub(crate) struct Current<V, S: Sharing> {
     // INVARIANT 12: a value whose stamp is the current one is bound to that variable in the current
     // context, whose map counts it: every write goes through here.
     found: UnsafeCell<[Found<V, S>; FOUND]>,
+    pub(super) further: Further<V, S>,
 }
 
 /// How many values a thread state remembers; consecutive variables of one context do not get into each
 /// other's way.
-const FOUND: usize = 128;
+pub(super) const FOUND: usize = 128;
 
 /// From one stamp to the next. An odd number, so that no two of `FOUND` stamps in a row have one place,
 /// and so that a few variables of one stamp come before those of the next.
@@ -64,30 +67,28 @@ fn found_at(key: VarId, stamp: u64) -> usize {
     key.serial().wrapping_add(stamp) as usize % FOUND
 }
 
-struct Found<V, S: Sharing> {
-    serial: u64,
-    stamp: u64,
-    /// Not counted.
-    value: MaybeUninit<S::Value<V>>,
+pub(super) struct Found<V, S: Sharing> {
+    /// No variable has the serial zero.
+    pub(super) serial: u64,
+    pub(super) stamp: u64,
+    /// Not counted. There is one where there is a serial.
+    pub(super) value: MaybeUninit<S::Value<V>>,
 }
 
-/// A value that a running call of [`Current::with`] lends.
-struct Loan<V, S: Sharing> {
-    /// The stamp of the context whose map counts the value.
-    stamp: u64,
-    /// The map as it was, once the context is written or left.
-    kept: Cell<Option<Hamt<V, S>>>,
-    below: *const Self,
-}
+impl<V, S: Sharing> Found<V, S> {
+    /// Remembers a value here.
+    #[inline]
+    pub(super) fn put(&mut self, key: VarId, stamp: u64, value: &S::Value<V>) {
+        (self.serial, self.stamp) = (key.serial(), stamp);
+        // SAFETY: the copy is not counted, and never dropped.
+        unsafe { std::ptr::copy_nonoverlapping(value, self.value.as_mut_ptr(), 1) };
+    }
 
-impl<V, S: Sharing> Loan<V, S> {
-    /// Keeps the map of a context with a stamp, if it counts the value. What is kept once is not replaced:
-    /// nothing goes here.
-    fn keep(&self, context: &Context<V, S>, stamp: u64) {
-        if self.stamp == stamp {
-            // A write comes next, and would give counts ahead back at once.
-            let kept = self.kept.take().unwrap_or_else(|| context.cell.read(Hamt::clone));
-            self.kept.set(Some(kept));
+    /// Forgets a variable, if it is remembered here.
+    #[inline]
+    pub(super) fn forget(&mut self, key: VarId, stamp: u64) {
+        if self.serial == key.serial() && self.stamp == stamp {
+            self.serial = 0;
         }
     }
 }
@@ -99,26 +100,12 @@ impl<V, S: Sharing> Drop for Current<V, S> {
 }
 
 /// What a look into the map of the current context finds.
-enum Looked<V, S: Sharing> {
+pub(super) enum Looked<V, S: Sharing> {
     /// A value that lives until the map is written, or another context current.
     Uncounted(*const S::Value<V>),
     /// A value of a map that others may write.
     Counted(S::Value<V>),
     Nothing,
-}
-
-/// Takes the innermost loan off.
-struct Lent<'a, V, S: Sharing> {
-    current: &'a Current<V, S>,
-    below: *const Loan<V, S>,
-}
-
-impl<V, S: Sharing> Drop for Lent<'_, V, S> {
-    #[inline]
-    fn drop(&mut self) {
-        // What the loan keeps goes with it, after this.
-        self.current.loans.set(self.below);
-    }
 }
 
 impl<V, S: Sharing> Current<V, S> {
@@ -131,7 +118,7 @@ impl<V, S: Sharing> Current<V, S> {
             next_stamp: Cell::new(stamps),
             end_of_stamps: Cell::new(stamps + STAMPS),
             thread: S::thread(),
-            // No variable has the serial zero.
+            further: Further::new(),
             found: UnsafeCell::new([const { Found { serial: 0, stamp: 0, value: MaybeUninit::uninit() } }; FOUND]),
         }
     }
@@ -329,53 +316,13 @@ impl<V, S: Sharing> Current<V, S> {
         })
     }
 
-    /// Keeps what is lent of the current context before it is written or left.
-    #[inline]
-    fn keep(&self) {
-        if !self.loans.get().is_null() {
-            self.keep_loans();
-        }
-    }
-
-    #[cold]
-    fn keep_loans(&self) {
-        // SAFETY: INVARIANTS 10 and 11.
-        unsafe {
-            let Some(context) = &*self.context.get() else { return };
-            let mut next = self.loans.get();
-            while let Some(loan) = next.as_ref() {
-                next = loan.below;
-                loan.keep(context, self.stamp.get());
-            }
-        }
-    }
-
-    /// Keeps what is lent of the current context and of those below it, down to a base: what is below
-    /// that was kept when it was entered.
-    #[inline(never)]
-    fn keep_all(&self) {
-        // SAFETY: INVARIANTS 9 to 11.
-        unsafe {
-            let mut next = self.loans.get();
-            while let Some(loan) = next.as_ref() {
-                next = loan.below;
-                let mut below = (*self.context.get()).as_ref();
-                while let Some(context) = below.filter(|context| !context.cell.is_marked()) {
-                    context.cell.previous_access.read();
-                    below = (*context.cell.previous.get()).as_ref();
-                    loan.keep(context, context.cell.stamp.get());
-                }
-            }
-        }
-    }
-
     /// The value of a variable, if it is remembered.
     ///
     /// # Safety
     ///
     /// INVARIANT 12: the answer lives until the map is written, or another context current.
     #[inline]
-    unsafe fn remembered<'a>(&self, key: VarId) -> Option<&'a S::Value<V>> {
+    pub(super) unsafe fn remembered<'a>(&self, key: VarId) -> Option<&'a S::Value<V>> {
         // SAFETY: nobody else has a reference to what is remembered; a stamp comes with a value.
         unsafe {
             let stamp = self.stamp.get();
@@ -392,11 +339,10 @@ impl<V, S: Sharing> Current<V, S> {
     fn remember(&self, key: VarId, value: &S::Value<V>) {
         let stamp = self.stamp.get();
         if stamp != 0 {
-            // SAFETY: as above; the copy is not counted, and never dropped.
-            unsafe {
-                let found = &mut (*self.found.get())[found_at(key, stamp)];
-                (found.serial, found.stamp) = (key.serial(), stamp);
-                std::ptr::copy_nonoverlapping(value, found.value.as_mut_ptr(), 1);
+            // SAFETY: as above.
+            unsafe { (*self.found.get())[found_at(key, stamp)].put(key, stamp, value) };
+            if self.further.is_used() {
+                self.further.put(key, stamp, value);
             }
         }
     }
@@ -404,16 +350,17 @@ impl<V, S: Sharing> Current<V, S> {
     /// Forgets a variable that is not bound any more.
     #[inline]
     fn forget(&self, key: VarId) {
+        let stamp = self.stamp.get();
         // SAFETY: as above.
-        let found = unsafe { &mut (*self.found.get())[found_at(key, self.stamp.get())] };
-        if found.serial == key.serial() && found.stamp == self.stamp.get() {
-            found.serial = 0;
+        unsafe { (*self.found.get())[found_at(key, stamp)].forget(key, stamp) };
+        if self.further.is_used() {
+            self.further.forget(key, stamp);
         }
     }
 
     /// Looks a variable up that is not remembered.
     #[inline]
-    fn look_up(&self, key: VarId) -> Looked<V, S> {
+    pub(super) fn look_up(&self, key: VarId) -> Looked<V, S> {
         // SAFETY: INVARIANTS 10 and 12: what is answered lives until the map is written, or another
         // context current.
         unsafe {
@@ -425,56 +372,14 @@ impl<V, S: Sharing> Current<V, S> {
             context.cell.vars_access.read();
             // INVARIANT 8: this thread state has claimed the context, or there is one thread only.
             let Some(value) = (*context.cell.vars.get()).find(key) else { return Looked::Nothing };
-            self.remember(key, value);
+            let stamp = self.stamp.get();
+            let found = &mut (*self.found.get())[found_at(key, stamp)];
+            if found.stamp == stamp {
+                self.further.put_driving_out(key, stamp, value);
+            }
+            found.put(key, stamp, value);
             Looked::Uncounted(value)
         }
-    }
-
-    /// Calls with the value of a variable, which is lent for that time without being counted.
-    #[inline]
-    pub(crate) fn with<R>(&self, key: VarId, function: impl FnOnce(Option<&V>) -> R) -> R {
-        // SAFETY: INVARIANTS 10 and 12: the reference ends before the function is called.
-        match unsafe { self.remembered(key).map(|value| &raw const **value) } {
-            // SAFETY: INVARIANT 12.
-            Some(value) => unsafe { self.lend(value, function) },
-            None => self.with_looked_up(key, function),
-        }
-    }
-
-    /// As [`Self::with`], of a variable that is not remembered. Apart, so that nothing of it is in the way
-    /// of one that is.
-    #[cold]
-    #[inline(never)]
-    fn with_looked_up<R>(&self, key: VarId, function: impl FnOnce(Option<&V>) -> R) -> R {
-        match self.look_up(key) {
-            // SAFETY: INVARIANTS 10 and 12: the reference ends before the function is called.
-            Looked::Uncounted(value) => unsafe { self.lend(std::ptr::from_ref::<V>(&*value), function) },
-            Looked::Counted(value) => function(Some(&value)),
-            Looked::Nothing => function(None),
-        }
-    }
-
-    /// Lends a value to a function.
-    ///
-    /// # Safety
-    ///
-    /// The value is bound in the current context, which has a stamp.
-    #[inline]
-    unsafe fn lend<R>(&self, value: *const V, function: impl FnOnce(Option<&V>) -> R) -> R {
-        let loan = Loan { stamp: self.stamp.get(), kept: Cell::new(None), below: self.loans.get() };
-        // SAFETY: the value is counted by the map, and by a clone of the map that the loan keeps once
-        // the map is written, or its context left, or a base entered over it, so that others may write it.
-        self.lend_while(&loan, unsafe { &*value }, function)
-    }
-
-    /// Calls a function with a value under a loan. Apart, so that the value is an argument: the compiler
-    /// then knows that reading it does not read `loans`, and a function that only reads it pays for no
-    /// loan.
-    #[inline]
-    fn lend_while<R>(&self, loan: &Loan<V, S>, value: &V, function: impl FnOnce(Option<&V>) -> R) -> R {
-        self.loans.set(loan);
-        let _lent = Lent { current: self, below: loan.below };
-        function(Some(value))
     }
 
     /// The value of a variable, counted once more.
@@ -493,8 +398,12 @@ impl<V, S: Sharing> Current<V, S> {
     #[cold]
     #[inline(never)]
     fn find_looked_up(&self, key: VarId) -> Option<S::Value<V>> {
+        // SAFETY: INVARIANTS 10 and 12.
+        if let Some(value) = unsafe { self.further.get(key, self.stamp.get()) } {
+            return Some(value.clone());
+        }
         match self.look_up(key) {
-            // SAFETY: INVARIANTS 10 and 12.
+            // SAFETY: as above.
             Looked::Uncounted(value) => Some(unsafe { (*value).clone() }),
             Looked::Counted(value) => Some(value),
             Looked::Nothing => None,

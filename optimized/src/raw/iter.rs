@@ -1,7 +1,10 @@
 //! Walking over the bindings of a map in order, without allocation.
 
+use std::marker::PhantomData;
+
+use super::map::Hamt;
 use super::node::{CHANGES, Kind, Node, Value};
-use crate::sharing::Sharing;
+use crate::sharing::{Shared, Sharing};
 use crate::variable::VarId;
 
 /// A position in a map. It needs no stack: the next leaf is found from the root again, as the one at or
@@ -227,4 +230,77 @@ unsafe fn leaf_from<V, S: Sharing>(base: Node<V, S>, mut next_place: u64) -> (No
         }
     }
     (Node::EMPTY, END)
+}
+
+impl<V, S: Sharing> Hamt<V, S> {
+    /// The bindings in CPython's order (ORDER-1, ORDER-2). Constant time to make, no allocation.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings<'_, V, S> {
+        // SAFETY: INVARIANT 4; the map is borrowed as long as the cursor.
+        Bindings { cursor: unsafe { Cursor::new(self.root) }, map: PhantomData }
+    }
+
+    /// The bindings in the same order, each value counted once more, without a borrow of the map.
+    #[must_use]
+    pub fn iter(&self) -> HamtIter<V, S> {
+        let map = self.clone();
+        // SAFETY: INVARIANT 4; the iterator keeps the map, and never writes it.
+        HamtIter { cursor: unsafe { Cursor::new(map.root) }, _map: map }
+    }
+}
+
+impl<'a, V, S: Sharing> IntoIterator for &'a Hamt<V, S> {
+    type Item = (VarId, &'a S::Value<V>);
+    type IntoIter = Bindings<'a, V, S>;
+
+    fn into_iter(self) -> Bindings<'a, V, S> {
+        self.bindings()
+    }
+}
+
+/// An iterator over the bindings of a map, which it borrows.
+pub struct Bindings<'a, V, S: Sharing = Shared> {
+    cursor: Cursor<V, S>,
+    map: PhantomData<&'a Hamt<V, S>>,
+}
+
+impl<'a, V, S: Sharing> Iterator for Bindings<'a, V, S> {
+    type Item = (VarId, &'a S::Value<V>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: the map is borrowed.
+        unsafe { self.cursor.next() }
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, start: B, fold: F) -> B {
+        // SAFETY: the map is borrowed.
+        unsafe { self.cursor.fold(start, fold) }
+    }
+}
+
+/// An iterator over the bindings that a map had when it was made.
+pub struct HamtIter<V, S: Sharing = Shared> {
+    cursor: Cursor<V, S>,
+    _map: Hamt<V, S>,
+}
+
+// SAFETY: the cursor points into the map that is kept; it reads only.
+unsafe impl<V: Send + Sync> Send for HamtIter<V, Shared> {}
+// SAFETY: as above.
+unsafe impl<V: Send + Sync> Sync for HamtIter<V, Shared> {}
+// SAFETY: the cursor points into a map that is borrowed; it reads only.
+unsafe impl<V: Send + Sync> Send for Bindings<'_, V, Shared> {}
+// SAFETY: as above.
+unsafe impl<V: Send + Sync> Sync for Bindings<'_, V, Shared> {}
+
+impl<V, S: Sharing> Iterator for HamtIter<V, S> {
+    type Item = (VarId, S::Value<V>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: the map is kept.
+        unsafe { self.cursor.next() }.map(|(key, value)| (key, value.clone()))
+    }
 }

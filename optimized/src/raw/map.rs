@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 
-use super::iter::Cursor;
 use super::node::{CHANGES, Kind, Node, Value};
 use super::{equal, in_place, write};
 use crate::sharing::{Shared, Sharing};
@@ -15,7 +14,7 @@ use crate::variable::VarId;
 /// Reads and writes take time linear in the number of variables of equal folded hash.
 pub struct Hamt<V, S: Sharing = Shared> {
     // INVARIANT 4: holds one count of the root.
-    root: Node<V, S>,
+    pub(super) root: Node<V, S>,
     owns: PhantomData<Value<V, S>>,
 }
 
@@ -390,21 +389,6 @@ impl<V, S: Sharing> Hamt<V, S> {
         unsafe { self.root.give_back(counts) }
     }
 
-    /// The bindings in CPython's order (ORDER-1, ORDER-2). Constant time to make, no allocation.
-    #[must_use]
-    pub fn bindings(&self) -> Bindings<'_, V, S> {
-        // SAFETY: INVARIANT 4; the map is borrowed as long as the cursor.
-        Bindings { cursor: unsafe { Cursor::new(self.root) }, map: PhantomData }
-    }
-
-    /// The bindings in the same order, each value counted once more, without a borrow of the map.
-    #[must_use]
-    pub fn iter(&self) -> HamtIter<V, S> {
-        let map = self.clone();
-        // SAFETY: INVARIANT 4; the iterator keeps the map, and never writes it.
-        HamtIter { cursor: unsafe { Cursor::new(map.root) }, _map: map }
-    }
-
     /// Compares as `_PyHamt_Eq` (EQ-1 to EQ-6), in time proportional to the difference where one map
     /// was made from the other: what both share is not looked at, and identical values are equal
     /// without being asked.
@@ -497,61 +481,5 @@ impl<V: PartialEq, S: Sharing> PartialEq for Hamt<V, S> {
     fn eq(&self, other: &Self) -> bool {
         let Ok(equal) = self.try_eq_by(other, |left, right| Ok::<_, std::convert::Infallible>(**left == **right));
         equal
-    }
-}
-
-impl<'a, V, S: Sharing> IntoIterator for &'a Hamt<V, S> {
-    type Item = (VarId, &'a S::Value<V>);
-    type IntoIter = Bindings<'a, V, S>;
-
-    fn into_iter(self) -> Bindings<'a, V, S> {
-        self.bindings()
-    }
-}
-
-/// An iterator over the bindings of a map, which it borrows.
-pub struct Bindings<'a, V, S: Sharing = Shared> {
-    cursor: Cursor<V, S>,
-    map: PhantomData<&'a Hamt<V, S>>,
-}
-
-impl<'a, V, S: Sharing> Iterator for Bindings<'a, V, S> {
-    type Item = (VarId, &'a S::Value<V>);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        // SAFETY: the map is borrowed.
-        unsafe { self.cursor.next() }
-    }
-
-    #[inline]
-    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, start: B, fold: F) -> B {
-        // SAFETY: the map is borrowed.
-        unsafe { self.cursor.fold(start, fold) }
-    }
-}
-
-/// An iterator over the bindings that a map had when it was made.
-pub struct HamtIter<V, S: Sharing = Shared> {
-    cursor: Cursor<V, S>,
-    _map: Hamt<V, S>,
-}
-
-// SAFETY: the cursor points into the map that is kept; it reads only.
-unsafe impl<V: Send + Sync> Send for HamtIter<V, Shared> {}
-// SAFETY: as above.
-unsafe impl<V: Send + Sync> Sync for HamtIter<V, Shared> {}
-// SAFETY: the cursor points into a map that is borrowed; it reads only.
-unsafe impl<V: Send + Sync> Send for Bindings<'_, V, Shared> {}
-// SAFETY: as above.
-unsafe impl<V: Send + Sync> Sync for Bindings<'_, V, Shared> {}
-
-impl<V, S: Sharing> Iterator for HamtIter<V, S> {
-    type Item = (VarId, S::Value<V>);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        // SAFETY: the map is kept.
-        unsafe { self.cursor.next() }.map(|(key, value)| (key, value.clone()))
     }
 }
