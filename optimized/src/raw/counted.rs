@@ -179,21 +179,16 @@ impl<T, S: Sharing> Counted<T, S> {
         }
     }
 
-    /// Gives up the reference to a block that is not immortal, and whose word was this.
+    /// Drops the value when the last strong reference goes.
     ///
     /// # Safety
     ///
-    /// Nobody uses the reference after this.
+    /// Nobody else can reach the value, and nobody uses this reference after this.
     #[inline(never)]
-    unsafe fn give_up(&mut self, seen: u64) {
-        // Nobody else leads to what has a sole owner, so that nobody can begin to: no atomic operation is
-        // needed.
-        let sole = seen & (STRONG_BITS | WEAK_BITS) == SOLE;
-        if sole || self.word().sub(STRONG) & STRONG_BITS == STRONG {
-            let _last = Last { block: self.block, sole };
-            // SAFETY: nobody else can reach the value, and it is dropped once.
-            unsafe { std::ptr::drop_in_place(&raw mut (*self.block.as_ptr()).value) };
-        }
+    unsafe fn finish(&mut self) {
+        let _last = Last(self.block);
+        // SAFETY: nobody else can reach the value, and it is dropped once.
+        unsafe { std::ptr::drop_in_place(&raw mut (*self.block.as_ptr()).value) };
     }
 }
 
@@ -228,20 +223,18 @@ impl<T, S: Sharing> Clone for Counted<T, S> {
 }
 
 /// The weak reference of all strong ones, which goes after the value, and even if the value's drop panics.
-struct Last<T, S: Sharing> {
-    block: NonNull<Block<T, S>>,
-    /// Whether there is no other reference.
-    sole: bool,
-}
+struct Last<T, S: Sharing>(NonNull<Block<T, S>>);
 
 impl<T, S: Sharing> Drop for Last<T, S> {
     #[inline]
     fn drop(&mut self) {
-        if self.sole {
+        // SAFETY: the weak reference keeps the block.
+        let sole = unsafe { &(*self.0.as_ptr()).word }.get() & STRONG_BITS == STRONG;
+        if sole {
             // SAFETY: whoever made this owns the block alone, and its value is gone.
-            unsafe { pool::release(self.block.cast(), Counted::<T, S>::SIZE) }
+            unsafe { pool::release(self.0.cast(), Counted::<T, S>::SIZE) }
         } else {
-            drop(WeakCounted { block: self.block, owns: PhantomData::<Block<T, S>> });
+            drop(WeakCounted { block: self.0, owns: PhantomData::<Block<T, S>> });
         }
     }
 }
@@ -249,11 +242,15 @@ impl<T, S: Sharing> Drop for Last<T, S> {
 impl<T, S: Sharing> Drop for Counted<T, S> {
     #[inline]
     fn drop(&mut self) {
-        let seen = self.word().get();
-        // Most variables are immortal, and every token has one: that is to be seen without a call.
-        if seen & IMMORTAL == 0 {
-            // SAFETY: the reference is not used any more.
-            unsafe { self.give_up(seen) };
+        let (word, seen) = (self.word(), self.word().get());
+        if seen & IMMORTAL != 0 {
+            return;
+        }
+        // Nobody else leads to what has a sole owner, so that nobody can begin to: no atomic operation is
+        // needed, and the word stays as it is.
+        if seen & (STRONG_BITS | WEAK_BITS) == SOLE || word.sub(STRONG) & STRONG_BITS == STRONG {
+            // SAFETY: this was the last strong reference.
+            unsafe { self.finish() };
         }
     }
 }
