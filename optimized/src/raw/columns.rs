@@ -13,7 +13,7 @@ pub(super) struct Pair<T> {
 /// Bytes for so many tags. They are compared sixteen at a time, the last of them together with what
 /// stands in the first pair.
 pub(super) const fn tag_room(room: usize) -> usize {
-    (room + 7) & !7
+    room.next_multiple_of(8)
 }
 
 /// Where tags, pairs and places stand, each `room` many, after a head. A patch has no tags.
@@ -48,18 +48,16 @@ impl Columns {
     ///
     /// # Safety
     ///
-    /// The columns have tags; so many tags and pairs are written, at least one, and the rest of the tags
-    /// is initialized.
+    /// The columns have tags; so many tags and pairs are written, and the rest of the tags is
+    /// initialized.
     #[inline]
     pub(super) unsafe fn find<T>(self, len: usize, serial: u64) -> Option<usize> {
         let mut from = 0;
-        loop {
+        while from < len {
             // SAFETY: of the width, half is within the room for tags, and the rest too or in the serial of
             // the first pair, which is written.
             let mut found = tags::positions(unsafe { &*self.tags().add(from).cast() }, serial as u8);
-            if len - from < tags::WIDTH {
-                found &= (1 << (len - from)) - 1;
-            }
+            found &= (1 << (len - from).min(tags::WIDTH)) - 1;
             while found != 0 {
                 let at = from + found.trailing_zeros() as usize;
                 // SAFETY: the position is below `len`.
@@ -69,10 +67,8 @@ impl Columns {
                 found &= found - 1;
             }
             from += tags::WIDTH;
-            if from >= len {
-                return None;
-            }
         }
+        None
     }
 
     /// Writes an entry at a position.
