@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use contextvars_bench::contexts::{self, OpenTelemetry, OverMap, TaskLocal};
 use contextvars_bench::maps::{self, Keys};
-use contextvars_bench::measure::{Effort, Work, medians};
+use contextvars_bench::measure::{Effort, Work, atomic_addition, medians};
 use contextvars_bench::results::{Environment, Figure, Results};
 use contextvars_bench::{memory, peers, plot, report, threads};
 use contextvars_optimized::{Confined, Hamt, Shared};
@@ -190,18 +190,27 @@ impl Bench<'_> {
 
 fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).map(|name| name.trim_matches([' ', '\t', ':']).to_owned());
-    model.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+    let field = |name: &str| {
+        let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(field, _)| field.trim() == name).map(|(_, content)| content.trim())
+    };
+    // Hypervisors often leave out which of a maker's processors it is, but not its numbers.
+    match (field("model name"), field("cpu family"), field("model")) {
+        (Some(name), Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        (Some(name), ..) => name.to_owned(),
+        _ => std::env::consts::ARCH.to_owned(),
+    }
 }
 
-fn environment(python: Python<'_>) -> Environment {
+fn environment(python: Python<'_>, atomic_addition: f64) -> Environment {
     let mut versions =
         vec![("rustc".to_owned(), env!("CONTEXTVARS_RUSTC").to_owned()), ("peers".to_owned(), env!("CONTEXTVARS_PEERS").to_owned())];
     #[cfg(feature = "cpython")]
     versions.push(("python".to_owned(), contextvars_bench::capi::version(python)));
     let _ = python;
     let flags = format!("the profile `bench` (lto thin, one codegen unit), RUSTFLAGS `{}`", env!("CONTEXTVARS_FLAGS"));
-    Environment { processor: processor(), processors: std::thread::available_parallelism().map_or(1, usize::from), versions, flags }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Environment { processor: processor(), processors, atomic_addition, versions, flags }
 }
 
 fn run(arguments: Arguments, python: Python<'_>) -> Result<()> {
@@ -220,7 +229,7 @@ fn run(arguments: Arguments, python: Python<'_>) -> Result<()> {
         bench.figures.extend(threads::run());
     }
     bench.progress("");
-    let results = Results { environment: environment(python), figures: bench.figures };
+    let results = Results { environment: environment(python, atomic_addition(bench.effort())), figures: bench.figures };
     for section in ["context", "map", "memory", "threads"] {
         if results.figures.iter().any(|figure| figure.section == section) {
             println!("\n{section}\n\n{}", report::figures(&results, section));

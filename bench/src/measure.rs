@@ -1,5 +1,7 @@
 //! Timing: contenders take turns within every round, and the median of the rounds counts.
 
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Something that can be done a number of times.
@@ -21,14 +23,18 @@ const LONG: Duration = Duration::from_millis(30);
 /// warms it up, too.
 fn calibrate(work: &mut Work<'_>, batch: Duration) -> Result<u64, Duration> {
     let mut repeats = 1;
-    loop {
+    let mut time = |repeats| {
         let started = Instant::now();
         work(repeats);
-        let elapsed = started.elapsed();
+        started.elapsed()
+    };
+    loop {
+        let elapsed = time(repeats);
         if repeats == 1 && elapsed >= LONG {
             return Err(elapsed);
         }
-        if elapsed >= batch / 2 || repeats > 1 << 30 {
+        // What once took long may have been interrupted.
+        if elapsed >= batch / 2 && time(repeats) >= batch / 2 || repeats > 1 << 30 {
             return Ok(repeats);
         }
         repeats *= 2;
@@ -52,6 +58,18 @@ pub fn medians(contenders: &mut [Work<'_>], effort: Effort) -> Vec<f64> {
         .zip(repeats)
         .map(|(samples, repeats)| repeats.map_or_else(|once| once.as_secs_f64() * 1e9, |_| median(samples)))
         .collect()
+}
+
+/// How long an atomic addition takes that no other thread is in the way of, in nanoseconds: what whoever counts
+/// atomically pays for each count.
+pub fn atomic_addition(effort: Effort) -> f64 {
+    let count = AtomicU64::new(0);
+    let add = |repeats| {
+        for _ in 0..repeats {
+            black_box(&count).fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    medians(&mut [Box::new(add)], effort)[0]
 }
 
 /// The one in the middle of some samples; none have none.

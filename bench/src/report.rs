@@ -109,9 +109,10 @@ pub fn summary(results: &Results) -> String {
 pub fn markdown(results: &Results) -> String {
     let environment = &results.environment;
     let mut text = String::from(
-        "# Benchmarks\n\nWritten by `cargo bench -p contextvars-bench`, from its last full run. `cargo bench -p contextvars-bench -- --quick`\ntakes less than three minutes and writes nothing. Figures differ between machines; the ratios hold better.\n\n",
+        "# Benchmarks\n\nWritten by `cargo bench -p contextvars-bench`, from its last full run. `cargo bench -p contextvars-bench -- --quick`\ntakes less than three minutes and writes nothing. Figures differ between machines; the ratios hold better,\nbut for those between who counts atomically and who does not.\n\n",
     );
     let _ = writeln!(text, "- processor: {} × {}", environment.processors, environment.processor);
+    let _ = writeln!(text, "- an atomic addition: {} ns", number(environment.atomic_addition));
     let _ = writeln!(text, "- built with: {}", environment.flags);
     for (name, version) in &environment.versions {
         let _ = writeln!(text, "- {name}: {version}");

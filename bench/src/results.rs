@@ -32,6 +32,8 @@ pub struct Environment {
     pub processor: String,
     /// How many of them.
     pub processors: usize,
+    /// How long an atomic addition takes that no other thread is in the way of, in nanoseconds.
+    pub atomic_addition: f64,
     /// Name and version of everybody.
     pub versions: Vec<(String, String)>,
     /// How the bench was built.
