@@ -99,6 +99,27 @@ fn variables_part_from_a_crowd_at_one_bit_after_another() {
 }
 
 #[test]
+fn a_variable_is_looked_up_again_after_a_write_and_many_others() {
+    /// As many as the places in which an engine may remember what was looked up last.
+    const OTHERS: usize = 128;
+    let met = count(false, |grown| {
+        let mut looked_up: Vec<VariableId> = Vec::new();
+        let mut written = BTreeSet::new();
+        grown.steps.iter().any(|step| {
+            if let Some(variable) = set(&step.operation) {
+                written.insert(variable);
+            }
+            let Operation::VarGet { variable, .. } = step.operation else { return false };
+            let before = looked_up.iter().rposition(|other| *other == variable);
+            let others = before.map_or(0, |before| looked_up[before..].iter().collect::<BTreeSet<_>>().len());
+            looked_up.push(variable);
+            others > OTHERS && written.remove(&variable)
+        })
+    });
+    assert!(met >= 4, "{met} of {TRACES}");
+}
+
+#[test]
 fn a_copy_of_a_large_map_goes_when_it_has_parted_from_the_original() {
     let met = count(false, |grown| {
         let mut copies: BTreeMap<ContextId, usize> = BTreeMap::new();

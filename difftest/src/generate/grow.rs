@@ -64,6 +64,9 @@ pub fn grow(genome: &Genome, observe: Observe) -> Grown {
         grower.compare_twins();
     }
     grower.hand_over();
+    if genome.settings.rounds {
+        grower.look_up_in_rounds(&mut Choice::new(genome.genes.last().copied().unwrap_or_default()));
+    }
     if genome.settings.programs {
         grower.go_together(&mut Choice::new(grower.answers.len() as u64));
     }

@@ -11,6 +11,7 @@ mod grow;
 mod handovers;
 mod hashes;
 mod programs;
+mod rounds;
 mod settings;
 mod sweep;
 mod themes;

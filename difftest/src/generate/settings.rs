@@ -85,6 +85,8 @@ pub struct Settings {
     pub tide: Option<Tide>,
     /// Whether nearly every write is followed by a copy, and all copies are kept and read at the end.
     pub versions: bool,
+    /// Whether many variables are looked up over and over at the end.
+    pub rounds: bool,
     /// Whether many objects are dropped at once now and then.
     pub churn: bool,
     /// How many steps a gene makes.
@@ -109,6 +111,8 @@ enum Plot {
     Mixed,
     /// Sets and resets on one context, over the boundaries of nodes.
     Tide(Tide, Crowd),
+    /// As mixed, and then many variables that are looked up over and over.
+    Rounds,
     /// Thousands of variables and steps.
     Large,
 }
@@ -126,7 +130,7 @@ const BURST: usize = 64;
 fn plots() -> impl Strategy<Value = Plot> {
     let tide = (select(&HIGH[..]), select(&LOW[..]), select(&[50, 75, 95][..]), Crowd::any())
         .prop_map(|(high, low, share, crowd)| Plot::Tide(Tide { low: low.min(high - 1), high, share }, crowd));
-    prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 6 => Just(Plot::Large)]
+    prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 12 => Just(Plot::Rounds), 6 => Just(Plot::Large)]
 }
 
 /// Genomes of up to `length` genes for engines of which the oldest follows `python`.
@@ -167,6 +171,7 @@ pub fn genomes(length: usize, python: Version, programs: u32) -> impl Strategy<V
                 programs,
                 tide: None,
                 versions: false,
+                rounds: false,
                 churn: false,
                 burst: 1,
                 python,
@@ -194,6 +199,7 @@ impl Settings {
         let plot = if self.programs { Plot::Mixed } else { plot };
         let mut settings = match plot {
             Plot::Mixed => self,
+            Plot::Rounds => Self { rounds: true, ..self },
             Plot::Tide(tide, crowd) => Self {
                 left_out: self.left_out | switching,
                 hashes: if tide.high < 15 { self.hashes } else { self.hashes.crowded(crowd, tide.high) },

@@ -104,7 +104,7 @@ impl Grower<'_> {
     }
 
     /// A set, through Python or the C API.
-    fn set(&mut self, variable: VariableId, value: Value, choice: &mut Choice) -> Operation {
+    pub(super) fn set(&mut self, variable: VariableId, value: Value, choice: &mut Choice) -> Operation {
         let token = TokenId(self.number(Kind::Token));
         if self.has(Theme::Capi) && choice.percent(20) {
             return Operation::CapiVarSet { variable: Object::Variable(variable), value, token };
