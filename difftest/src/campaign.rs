@@ -395,7 +395,9 @@ fn answers_differ(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engi
 
 fn differs(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>], observe: Observe) -> Option<Divergence> {
     let ran = lockstep::run(engines, steps, observe, None).ok()?;
-    ran.divergence.filter(|divergence| divergence.right.name == like.right.name)
+    // Which of the two is at fault alone may show with fewer steps.
+    let concerned = [Some(&like.right), like.left.as_ref()];
+    ran.divergence.filter(|divergence| concerned.into_iter().flatten().any(|engine| engine.name == divergence.right.name))
 }
 
 /// Works with the two engines that a divergence is about; what the others answer does not matter to it.
