@@ -29,7 +29,10 @@ pub enum HashFamily {
     /// Any 32 bits.
     Sparse,
     /// One, but for a bit: of every two variables the next one on the way down the trie.
-    BitByBit,
+    BitByBit {
+        /// How many levels tell nothing apart.
+        shared: u8,
+    },
     /// Those that fold to -1 and -2, which the fold makes equal, and their neighbours at each level.
     MinusOne,
 }
@@ -62,15 +65,20 @@ pub(super) enum Crowd {
         /// One in so many parts, and one at the least.
         every: u32,
     },
-    /// With one hash, but for every other one, which parts from it one bit later than the one before.
-    BitByBit,
+    /// With one hash, but for every other one, which parts from it one bit later than the one before, below so
+    /// many levels.
+    BitByBit {
+        /// How many levels tell nothing apart.
+        shared: u8,
+    },
 }
 
 impl Crowd {
     pub(super) fn any() -> impl Strategy<Value = Self> {
         let one_node = (0u8..=5).prop_map(|shared| Self::OneNode { shared });
         let one_hash = (0u8..=6, select(&[2, u32::MAX][..])).prop_map(|(shared, every)| Self::OneHash { shared, every });
-        prop_oneof![3 => Just(Self::AsDrawn), 4 => one_node, 4 => one_hash, 2 => Just(Self::BitByBit)]
+        let bit_by_bit = (0u8..=6).prop_map(|shared| Self::BitByBit { shared });
+        prop_oneof![3 => Just(Self::AsDrawn), 4 => one_node, 4 => one_hash, 2 => bit_by_bit]
     }
 }
 
@@ -87,7 +95,7 @@ impl HashFamily {
             7 => one_node,
             1 => Just(Self::Dense),
             1 => Just(Self::Sparse),
-            1 => Just(Self::BitByBit),
+            1 => (0u8..=6).prop_map(|shared| Self::BitByBit { shared }),
             1 => Just(Self::MinusOne),
         ]
     }
@@ -111,8 +119,9 @@ impl HashFamily {
             }
             Self::Dense => stem.wrapping_add(number),
             Self::Sparse => bits,
-            Self::BitByBit => {
-                let on_the_way = number / 2 % u32::BITS;
+            Self::BitByBit { shared } => {
+                let first = BITS * u32::from(shared);
+                let on_the_way = first + number / 2 % (u32::BITS - first);
                 let low = on_the_way / BITS * BITS;
                 // The highest bit of a level first: it divides the level's slots into halves.
                 let high = u32::BITS.min(low + BITS);
@@ -174,7 +183,7 @@ impl Hashes {
                 let other = HashFamily::OneNode { shared, children: 4, below: Below::Everything };
                 Self { family: HashFamily::Equal, other, every: every.min(variables as u32), ..self }
             }
-            Crowd::BitByBit => Self { family: HashFamily::Equal, other: HashFamily::BitByBit, every: 2, ..self },
+            Crowd::BitByBit { shared } => Self { family: HashFamily::Equal, other: HashFamily::BitByBit { shared }, every: 2, ..self },
         }
     }
 
