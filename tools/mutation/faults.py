@@ -59,7 +59,9 @@ def of_cargo():
 
 def counterexample(mutant):
     """Where the counterexample of a fault is kept."""
-    return SCRATCH / "traces" / (re.sub(r"[^A-Za-z0-9.-]+", "_", mutant.name)[:200] + ".json")
+    # Names may differ in signs alone.
+    signs = hashlib.sha256(mutant.name.encode()).hexdigest()[:8]
+    return SCRATCH / "traces" / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', mutant.name)[:200]}-{signs}.json"
 
 
 def reasons():
