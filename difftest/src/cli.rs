@@ -127,10 +127,10 @@ pub(crate) struct RunArguments {
     #[arg(long, requires = "time")]
     pub(crate) until_found: bool,
     /// The seed; a random one where absent. It is printed.
-    #[arg(long, value_parser = seed, overrides_with = "seed")]
+    #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Cases to run before all others, such as 10418: what ends or holds a run names those that it was at.
-    #[arg(long, value_delimiter = ',', value_name = "CASE", overrides_with = "first")]
+    #[arg(long, value_delimiter = ',', value_name = "CASE")]
     pub(crate) first: Vec<u64>,
     /// Which part of the run to do, such as 2/8: all eight together do what the whole run does, with
     /// the same seed and the same engines.
@@ -148,6 +148,9 @@ pub(crate) struct RunArguments {
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Gives the engines that answer in this process processes of their own.
+    #[arg(long, hide = true)]
+    pub(crate) apart: bool,
     /// Does the work for the process of this number, which waits for it and is not ended by an engine. Standard
     /// input is a file that takes the cases which the work is at.
     #[arg(long, hide = true)]
@@ -162,7 +165,7 @@ pub(crate) struct EngineArguments {
     /// overwrites what is freed, so that what reads or writes it shows. `child=COMMAND` is a program that
     /// speaks the protocol of `difftest serve`, and `fresh=COMMAND` is one that is started anew for every
     /// trace.
-    #[arg(long, value_delimiter = ',', overrides_with = "engines")]
+    #[arg(long, value_delimiter = ',')]
     pub(crate) engines: Option<Vec<String>>,
     /// How long an engine may take to answer one trace, such as 500ms or 1s [default: 20s]. What takes longer
     /// hangs: that is an answer, and shrinking meets it again and again.

@@ -171,6 +171,18 @@ fn a_summary_is_one_object_and_the_same_seed_does_the_same() {
 }
 
 #[test]
+fn engines_that_are_named_one_by_one_all_take_part() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let out = out.path().display().to_string();
+    let run = ["run", "--json", "--cases", "5", "--out", &out, "--engines", "reference", "--engines", "optimized"];
+    for more in [&[][..], &["--apart"]] {
+        let engines = json(&difftest(&[&run[..], more].concat()))["engines"].clone();
+        let names: Vec<_> = engines.as_array().expect("engines").iter().filter_map(|engine| engine["name"].as_str()).collect();
+        assert!(names.len() == 2 && names[0] == "reference" && names[1].starts_with("optimized"), "{names:?}");
+    }
+}
+
+#[test]
 fn shards_do_together_what_the_run_does() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().display().to_string();

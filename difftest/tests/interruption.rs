@@ -323,7 +323,9 @@ mod unix {
         nix::sys::signal::kill(Pid::from_raw(workers[0]), Signal::SIGABRT).expect("a process to end");
         begun();
         let command = std::fs::read_to_string(format!("/proc/{}/cmdline", run.id())).expect("a process");
-        let first = command.split('\0').skip_while(|argument| *argument != "--first").nth(1).expect("cases that come first");
+        let arguments: Vec<_> = command.split('\0').collect();
+        let first: Vec<_> = arguments.windows(2).filter(|pair| pair[0] == "--first").map(|pair| pair[1]).collect();
+        let first = first.join(",");
         assert!(
             first.split(',').count() == 2 && first.split(',').all(|case| case.parse::<u64>().is_ok_and(|case| case % 2 == 0)),
             "{first}"

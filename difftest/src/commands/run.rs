@@ -25,10 +25,13 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     #[cfg(unix)]
     if let Some(waiting) = arguments.works_for {
         supervise::end_with(waiting);
-    } else if arguments.engines.answer_here() {
+    } else if !arguments.apart && arguments.engines.answer_here() {
         return supervised(arguments);
     }
-    let names = arguments.engines.names()?;
+    let mut names = arguments.engines.names()?;
+    if arguments.apart {
+        names = hang::apart(&names, &std::env::current_exe()?.to_string_lossy());
+    }
     // Engines that do not start are a fault of usage: told before the work begins.
     arguments.engines.start(&names)?;
     // A counterexample that has no place to go would be found in vain.
@@ -73,7 +76,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     let hung = |case| {
         bar.finish_and_clear();
         let error = if names.iter().any(|name| hang::answers_here(name)) {
-            run_apart(seed, &[case], &names, &format!("case {case} of seed {seed} is not answered in {patience:?}"))
+            run_apart(arguments, seed, &[case], &format!("case {case} of seed {seed} is not answered in {patience:?}"))
         } else {
             format!(
                 "the reference does not answer case {case} of seed {seed} in {patience:?}, and without it there is no trace; hold it to another engine by a tester that is in order: `--engines optimized,child='BROKEN/difftest serve --engine reference'`"
@@ -99,7 +102,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
         Err(aborted) => (*aborted.so_far, Some(aborted.error)),
     };
     bar.finish_and_clear();
-    let summary = Summary::new(&plan, &outcome, failure.as_ref(), arguments.engines.given().as_deref());
+    let given = if arguments.apart { Some(names.join(",")) } else { arguments.engines.given() };
+    let summary = Summary::new(&plan, &outcome, failure.as_ref(), given.as_deref());
     let mut stdout = stdout().lock();
     if arguments.json {
         writeln!(stdout, "{}", serde_json::to_string(&summary)?)?;
@@ -117,14 +121,13 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
 #[cfg(unix)]
 fn supervised(arguments: &RunArguments) -> Ended {
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
-    let (status, at) = supervise::work(command_again(&[("--seed", seed.to_string())])?)?;
+    let (status, at) = supervise::work(command_again(arguments, seed)?)?;
     match (status.code(), supervise::crash(status)) {
         (Some(code), _) => Ok(ExitCode::from(code as u8)),
         (None, Some(signal)) => {
-            let names = arguments.engines.names()?;
             let cases: Vec<_> = at.iter().map(ToString::to_string).collect();
             let why = format!("an engine ended the process of the run by {signal}, at case {} of seed {seed}", cases.join(" or "));
-            Err(run_apart(seed, &at, &names, &why))
+            Err(run_apart(arguments, seed, &at, &why))
         }
         (None, None) => Err(format!("the process of the run was ended: {status}; begin it again with `--seed {seed}`").into()),
     }
@@ -133,26 +136,25 @@ fn supervised(arguments: &RunArguments) -> Ended {
 /// Begins the run again, with the engines that answer in this process in processes of their own, in the place of
 /// this process: whatever hangs here might go on to take all memory. The cases that the run was at come first.
 /// Answers why it cannot.
-fn run_apart(seed: u64, at: &[u64], names: &[String], why: &str) -> Box<dyn std::error::Error + Send + Sync> {
-    let again = || {
-        let apart = hang::apart(names, &std::env::current_exe()?.to_string_lossy());
-        eprintln!("note: {why}; the run begins again with engines in processes of their own");
-        let first: Vec<_> = at.iter().map(ToString::to_string).collect();
-        let mut changed = vec![("--engines", apart.join(",")), ("--seed", seed.to_string())];
-        changed.extend((!first.is_empty()).then(|| ("--first", first.join(","))));
-        command_again(&changed)
-    };
-    match again() {
-        Ok(mut again) => in_place_of_this(&mut again).into(),
+fn run_apart(arguments: &RunArguments, seed: u64, at: &[u64], why: &str) -> Box<dyn std::error::Error + Send + Sync> {
+    eprintln!("note: {why}; the run begins again with engines in processes of their own");
+    match command_again(arguments, seed) {
+        Ok(mut again) => {
+            again.arg("--apart");
+            again.args(at.iter().flat_map(|case| ["--first".to_owned(), case.to_string()]));
+            in_place_of_this(&mut again).into()
+        }
         Err(error) => error.into(),
     }
 }
 
-/// This command, but for some options: the last of each holds.
-fn command_again(changed: &[(&str, String)]) -> std::io::Result<Command> {
+/// This command, with the seed that it has drawn if it was given none.
+fn command_again(arguments: &RunArguments, seed: u64) -> std::io::Result<Command> {
     let mut again = Command::new(std::env::current_exe()?);
     again.args(std::env::args_os().skip(1));
-    again.args(changed.iter().flat_map(|(option, value)| [*option, value.as_str()]));
+    if arguments.seed.is_none() {
+        again.args(["--seed", &seed.to_string()]);
+    }
     Ok(again)
 }
 
