@@ -7,8 +7,13 @@ use crate::objects::{Context, ContextIndex, Frame};
 use crate::programs::Pin;
 
 impl Reference {
-    pub(crate) fn name_context(&mut self, name: ContextId, context: Context) -> Outcome {
-        let index = self.objects.add_context(Context { name: Some(name), ..context });
+    pub(crate) fn new_context(&mut self, name: ContextId) -> Outcome {
+        let index = self.objects.add_context(Context::default());
+        self.name_context(name, index)
+    }
+
+    fn name_context(&mut self, name: ContextId, index: ContextIndex) -> Outcome {
+        self.objects.contexts[index].name = Some(name);
         // A program that runs again makes the object of a name again.
         if let Some(before) = self.objects.names.insert(name, index) {
             self.objects.contexts[before].name = None;
@@ -17,17 +22,19 @@ impl Reference {
     }
 
     /// COPY-1 (`PyContext_Copy`).
-    pub(crate) fn copy(&mut self, source: ContextIndex, name: ContextId) -> Outcome {
+    pub(crate) fn copy(&mut self, thread: ThreadId, source: ContextIndex, name: ContextId) -> Outcome {
         self.cite(Rule::Copy1);
         let bindings = self.objects.contexts[source].bindings.clone();
         self.note_copied(source, self.objects.contexts.len());
-        self.name_context(name, Context { bindings, ..Context::default() })
+        let copy = self.objects.add_context(Context { bindings, ..Context::default() });
+        self.finalize_before_naming(thread, Pin::Context(copy));
+        self.name_context(name, copy)
     }
 
     /// COPY-2, COPY-3, CAPI-3 (`PyContext_CopyCurrent`).
     pub(crate) fn copy_current(&mut self, thread: ThreadId, name: ContextId) -> Outcome {
         let current = self.current_or_base(thread, Rule::Copy3);
-        self.copy(current, name)
+        self.copy(thread, current, name)
     }
 
     /// SET-2, RESET-5, COPY-3 (`context_get`): no version changes, nobody is told.

@@ -8,7 +8,7 @@ use contextvars_spec::{
 };
 
 use crate::journal::MapChange;
-use crate::objects::{Context, ContextIndex, Made, Objects, Thread, Token, View};
+use crate::objects::{ContextIndex, Made, Objects, Thread, Token, View};
 
 /// The reference model. It answers single steps, so that a generator can work from its state, and
 /// whole traces as an [`Engine`].
@@ -210,11 +210,11 @@ impl Reference {
             }
             Operation::Context { context } => {
                 self.cite(Rule::Context1);
-                self.name_context(context, Context::default())
+                self.new_context(context)
             }
             Operation::CapiNew { context } => {
                 self.cite(Rule::Capi1);
-                self.name_context(context, Context::default())
+                self.new_context(context)
             }
             Operation::CopyContext { context } => {
                 self.cite(Rule::Copy2);
@@ -226,12 +226,12 @@ impl Reference {
             }
             Operation::ContextCopy { source, context } => {
                 let source = bound!(self.context(source));
-                self.copy(source, context)
+                self.copy(thread, source, context)
             }
             Operation::CapiCopy { source, context } => match source {
                 Object::Context(source) => {
                     let source = bound!(self.context(source));
-                    self.copy(source, context)
+                    self.copy(thread, source, context)
                 }
                 _ => self.refuse(Rule::Capi2, Error::CapiContextExpected),
             },
@@ -268,10 +268,10 @@ impl Reference {
                 Outcome::Count(self.objects.contexts[index].bindings.len() as u64)
             }
             Operation::Iter { context, iterator } | Operation::Keys { context, iterator } => {
-                self.iterate(context, iterator, View::Keys, Rule::Iter1)
+                self.iterate(thread, context, iterator, View::Keys, Rule::Iter1)
             }
-            Operation::Values { context, iterator } => self.iterate(context, iterator, View::Values, Rule::Iter2),
-            Operation::Items { context, iterator } => self.iterate(context, iterator, View::Items, Rule::Iter3),
+            Operation::Values { context, iterator } => self.iterate(thread, context, iterator, View::Values, Rule::Iter2),
+            Operation::Items { context, iterator } => self.iterate(thread, context, iterator, View::Items, Rule::Iter3),
             Operation::Next { iterator } => self.next(iterator),
             Operation::IteratorLen { iterator } => {
                 let length = bound!(self.objects.iterators.get(&iterator)).items.len();

@@ -1,9 +1,10 @@
 //! A context as a mapping: lookup and iteration.
 
-use contextvars_spec::{ContextId, Error, IteratorId, Object, Outcome, Rule, Value, VariableId};
+use contextvars_spec::{ContextId, Error, IteratorId, Object, Outcome, Rule, ThreadId, Value, VariableId};
 
 use crate::machine::{Reference, bound};
 use crate::objects::{Iterator, Variable, View};
+use crate::programs::Pin;
 
 impl Reference {
     /// MAP-6, MAP-7: checks the key, then finds its binding.
@@ -25,7 +26,7 @@ impl Reference {
     }
 
     /// ITER-1 to ITER-3, ORDER-1 to ORDER-3 (`PyHamtIterator`).
-    pub(crate) fn iterate(&mut self, context: ContextId, iterator: IteratorId, view: View, rule: Rule) -> Outcome {
+    pub(crate) fn iterate(&mut self, thread: ThreadId, context: ContextId, iterator: IteratorId, view: View, rule: Rule) -> Outcome {
         let index = bound!(self.context(context));
         let bindings = self.objects.contexts[index].bindings.clone();
         let items = bindings.in_order();
@@ -40,6 +41,7 @@ impl Reference {
         if items.iter().any(|(variable, _)| self.objects.variables.get(variable).is_some_and(folds_to_minus_two)) {
             self.cite(Rule::Order3);
         }
+        self.finalize_before_naming(thread, Pin::Bindings(bindings));
         self.objects.iterators.insert(iterator, Iterator { view, items, next: 0 });
         Outcome::None
     }

@@ -112,6 +112,16 @@ impl Reference {
         any
     }
 
+    /// An engine that lets values go late may do so while it makes an object: to their finalizers it has no
+    /// name yet. Where they go at once, none does here.
+    pub(crate) fn finalize_before_naming(&mut self, thread: ThreadId, made: Pin) {
+        if self.told.is_some() {
+            self.objects.pins.push(made);
+            self.finalize(thread);
+            self.objects.pins.pop();
+        }
+    }
+
     fn finalize_one(&mut self, thread: ThreadId, id: ValueId) {
         self.cite(Rule::Final1);
         let Some(value) = self.objects.values.get_mut(&id) else { return };

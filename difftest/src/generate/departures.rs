@@ -1,7 +1,7 @@
 //! Departures: values that nothing leads to any more but an overwritten binding of a map that was shared.
 //! An engine that shares parts of maps may let them go in the middle of a later write.
 
-use contextvars_spec::{ContextId, Equality, Object, Operation, Program, ThreadId, TokenId, Value, ValueId, VariableId};
+use contextvars_spec::{ContextId, Equality, IteratorId, Object, Operation, Program, ThreadId, TokenId, Value, ValueId, VariableId};
 
 use super::choice::Choice;
 use super::grow::{Grower, Kind};
@@ -77,12 +77,13 @@ impl Grower<'_> {
     }
 
     /// Up to three times: a value is bound, the map shared, the binding overwritten or undone, the copy deleted,
-    /// and some variables are written.
+    /// and some variables are written, or the map is read to make a new object.
     pub(super) fn depart(&mut self, choice: &mut Choice) {
         for _ in 0..choice.below(4) {
             let Some(variable) = choice.of(&self.variables) else { return };
-            let on_drop = self.program(100, choice);
-            let bound = self.bind_departing(variable, on_drop);
+            let drawn = self.program(100, choice);
+            let (made, asked) = choice.percent(30).then(|| self.late(variable, choice)).unzip();
+            let bound = self.bind_departing(variable, Program(drawn.0.into_iter().chain(asked).collect()));
             let copy = ContextId(self.number(Kind::Context));
             self.on_main(Operation::CopyContext { context: copy });
             let mut leads = vec![Object::Context(copy)];
@@ -98,9 +99,27 @@ impl Grower<'_> {
             for object in leads {
                 self.on_main(Operation::Drop { object });
             }
-            for _ in 0..1 + choice.below(3) {
-                self.write_any(choice);
+            match made {
+                Some(made) => self.on_main(made),
+                None => (0..1 + choice.below(3)).for_each(|_| self.write_any(choice)),
             }
+        }
+    }
+
+    /// An operation that makes an object of the current map, and one that asks this object: an engine may let
+    /// values go while it makes it, and then it has no name yet.
+    fn late(&mut self, variable: VariableId, choice: &mut Choice) -> (Operation, Operation) {
+        let context = ContextId(self.number(Kind::Context));
+        let current = self.model.current(ThreadId::MAIN).filter(|_| choice.percent(60));
+        let key = Object::Variable(variable);
+        match (current, choice.below(3)) {
+            (Some(source), 0) => {
+                let iterator = IteratorId(self.number(Kind::Iterator));
+                (Operation::Items { context: source, iterator }, Operation::Next { iterator })
+            }
+            (Some(source), _) => (Operation::ContextCopy { source, context }, Operation::ContextLen { context }),
+            (None, 0) => (Operation::CapiCopyCurrent { context }, Operation::Contains { context, key }),
+            (None, _) => (Operation::CopyContext { context }, Operation::ContextGet { context, key, default: None }),
         }
     }
 
