@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use contextvars_spec::{Engine, EngineError, Identity, Observe, Provenance, RuleSet, Step, Trace, Version, load_trace};
+use contextvars_spec::{Engine, EngineError, Identity, Limits, Observe, Provenance, RuleSet, Step, Trace, Version, load_trace};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use thiserror::Error;
@@ -48,9 +48,12 @@ const LONG: usize = 300;
 /// of most, and as much in all of one with dozens of variables as takes a millisecond.
 const OBSERVED: usize = 1 << 12;
 
-/// How long an engine in a process of its own may take to answer a trace that is being shrunk, if no less is
-/// said: a hundred times what most take. What hangs is met again and again.
-const WHILE_SHRINKING: Duration = Duration::from_millis(50);
+/// What an engine in a process of its own may take to answer a trace that is being shrunk: a hundred times as long
+/// as most take, and ten times the memory. What hangs, or takes all that there is, is met again and again.
+const WHILE_SHRINKING: Limits = Limits { patience: Duration::from_millis(50), memory: Some(32 << 20) };
+
+/// What it may take where nothing is shown within those limits.
+const UNLIMITED: Limits = Limits { patience: Duration::MAX, memory: None };
 
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
@@ -355,8 +358,8 @@ fn run_case(
 }
 
 /// Whether any of the engines does so ([`Engine::isolate`]).
-fn isolate(engines: &mut [Box<dyn Engine>], patience: Option<Duration>) -> bool {
-    engines.iter_mut().map(|engine| engine.isolate(patience)).filter(|isolates| *isolates).count() > 0
+fn isolate(engines: &mut [Box<dyn Engine>], limits: Option<Limits>) -> bool {
+    engines.iter_mut().map(|engine| engine.isolate(limits)).filter(|isolates| *isolates).count() > 0
 }
 
 /// Saves a counterexample, unless its place is taken by one that still shows the same and is no
@@ -435,8 +438,8 @@ fn shrink_genome(tree: &mut impl ValueTree<Value = Genome>, like: &Divergence, e
 /// have one for every trace, so that what is left shows by itself.
 pub fn minimize(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {
     with_concerned(&divergence.clone(), engines, |engines| {
-        for patience in [WHILE_SHRINKING, Duration::MAX] {
-            let isolates = isolate(engines, Some(patience));
+        for limits in [WHILE_SHRINKING, UNLIMITED] {
+            let isolates = isolate(engines, Some(limits));
             let (fewer, left) = minimize_among(steps, divergence.clone(), engines);
             isolate(engines, None);
             // What was only too slow hangs no more when it is given all the time that there is.

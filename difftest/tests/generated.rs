@@ -196,6 +196,21 @@ fn values_go_together_with_the_context_that_binds_them() {
 }
 
 #[test]
+fn a_program_asks_for_an_object_that_the_step_which_may_run_it_makes() {
+    let met = count(true, |grown| {
+        let mut asked: BTreeSet<Handle> = BTreeSet::new();
+        grown.steps.iter().any(|step| {
+            let gone = step.operation.programs().flat_map(|program| &program.0);
+            asked.extend(gone.flat_map(Operation::uses).filter(|handle| matches!(handle, Handle::Context(_) | Handle::Iterator(_))));
+            let makes = !matches!(step.operation, Operation::Context { .. } | Operation::CapiNew { .. });
+            // What there is already, a program may name anyway.
+            makes && step.operation.definition().is_some_and(|made| asked.contains(&made))
+        })
+    });
+    assert!(met >= 400, "{met} of {TRACES}");
+}
+
+#[test]
 fn more_values_are_compared_than_programs_may_run() {
     let met = count(true, |grown| comparisons(grown).any(|answer| answer.calls.len() == Program::MAX_CALLS));
     assert!(met >= 12, "{met} of {TRACES}");

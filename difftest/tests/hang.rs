@@ -12,7 +12,7 @@ use contextvars_difftest::campaign::{self, Plan, Until};
 use contextvars_difftest::engines;
 use contextvars_difftest::hang::Watch;
 use contextvars_reference::Reference;
-use contextvars_spec::{Engine, EngineError, Identity, Observe, Operation, Outcome, Run, Step, Version, load_trace};
+use contextvars_spec::{Engine, EngineError, Identity, Limits, Observe, Operation, Outcome, Run, Step, Version, load_trace};
 use liars::{assert_is_shrunk, plan};
 
 /// Never ends where a trace has a reset.
@@ -66,6 +66,32 @@ fn the_cases_that_are_to_come_first_do() {
     assert_eq!(begun.into_inner().expect("no panic"), [13, 5, 1, 9, 17, 21, 25, 29, 33, 37].map(|case| (0, case)));
 }
 
+/// An engine of this build takes no more memory than a request gives it, and all that there is for the next.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_takes_more_memory_than_it_may_ends() {
+    use contextvars_spec::{Crash, Program, ThreadId, VariableId};
+
+    let serve = format!("child={} serve --engine reference", env!("CARGO_BIN_EXE_difftest"));
+    let mut engine = engines::start(&serve).expect("an engine that starts");
+    let make = |number| Operation::ContextVar {
+        name: "a".repeat(1 << 10).into(),
+        hash: Some(i64::from(number)),
+        default: None,
+        on_hash: Program::default(),
+        variable: VariableId(number),
+    };
+    // Names of four megabytes.
+    let steps: Vec<_> = (0..1 << 12).map(|number| Step::new(ThreadId::MAIN, make(number))).collect();
+    let mut crash = |memory| {
+        assert!(engine.isolate(Some(Limits { patience: Duration::MAX, memory })));
+        engine.run(&steps, Observe::Every(usize::MAX)).expect("an engine that answers").crash
+    };
+    assert!(matches!(crash(Some(8 << 20)), Some(Crash::Signal(_))));
+    assert_eq!(crash(Some(1 << 30)), None);
+    assert_eq!(crash(None), None);
+}
+
 #[cfg(unix)]
 #[test]
 fn what_hangs_in_a_process_of_its_own_is_shrunk() {
@@ -95,8 +121,8 @@ impl Engine for Worn {
         Version::V3_14
     }
 
-    fn isolate(&mut self, patience: Option<Duration>) -> bool {
-        self.isolated = patience.is_some();
+    fn isolate(&mut self, limits: Option<Limits>) -> bool {
+        self.isolated = limits.is_some();
         self.answered = 0;
         true
     }

@@ -150,6 +150,15 @@ impl fmt::Display for Crash {
     }
 }
 
+/// What a process may take to answer one trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How much time, if the engine itself allows as much.
+    pub patience: Duration,
+    /// How much memory for data, in bytes; all that there is, where none.
+    pub memory: Option<u64>,
+}
+
 /// An engine could not answer a trace at all.
 #[derive(Debug, Error)]
 #[error("engine `{engine}` could not run the trace: {reason}")]
@@ -200,11 +209,11 @@ pub trait Engine {
     /// next trace gets another.
     fn distrust(&mut self) {}
 
-    /// From now on every trace gets a process of its own, and so much time at the most; or, with none, one
-    /// process again as many as it answers, and all the time that the engine has. Answers whether the engine
-    /// does so: it needs processes, and those that are quick to start.
-    fn isolate(&mut self, patience: Option<Duration>) -> bool {
-        let _ = patience;
+    /// From now on every trace gets a process of its own, with these limits; or, with none, one process again
+    /// as many as it answers, and all that the engine has. Answers whether the engine does so: it needs
+    /// processes, and those that are quick to start.
+    fn isolate(&mut self, limits: Option<Limits>) -> bool {
+        let _ = limits;
         false
     }
 

@@ -15,7 +15,7 @@ mod validate;
 mod version;
 
 pub use engine::{
-    Crash, Engine, EngineError, Finalizes, Gone, Identity, Moment, Observation, Observe, ObservedContext, ObservedToken, Run,
+    Crash, Engine, EngineError, Finalizes, Gone, Identity, Limits, Moment, Observation, Observe, ObservedContext, ObservedToken, Run,
 };
 pub use handle::{
     ContextId, Handle, HandleError, IteratorId, Object, ReferenceId, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId,

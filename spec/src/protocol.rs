@@ -68,19 +68,23 @@ impl Hello {
 pub struct Request {
     /// After how many steps the whole state is recorded; it is after the last one too.
     pub observe: usize,
+    /// How much memory the process may take for data, in bytes; all that there is, where none. A wish: what
+    /// takes too much is found out sooner by an engine that has a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// The steps.
     pub steps: Vec<Step>,
 }
 
 impl Request {
-    /// The request to answer `steps` and to record the state as `observe` says.
+    /// The request to answer `steps` with so much `memory`, and to record the state as `observe` says.
     #[must_use]
-    pub fn new(steps: &[Step], observe: Observe) -> Self {
+    pub fn new(steps: &[Step], observe: Observe, memory: Option<u64>) -> Self {
         let observe = match observe {
             Observe::EveryStep => 1,
             Observe::Every(interval) => interval,
         };
-        Self { observe, steps: steps.to_vec() }
+        Self { observe, memory, steps: steps.to_vec() }
     }
 }
 
@@ -119,10 +123,15 @@ mod tests {
 
     #[test]
     fn lines_are_as_documented() {
-        let request = Request::new(&[Step::new(ThreadId::MAIN, Operation::Context { context: ContextId(0) })], Observe::EveryStep);
-        let line = serde_json::to_string(&request).unwrap();
-        assert_eq!(line, r#"{"observe":1,"steps":[{"op":"Context","as":"ctx0"}]}"#);
-        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        let steps = [Step::new(ThreadId::MAIN, Operation::Context { context: ContextId(0) })];
+        for (memory, line) in [
+            (None, r#"{"observe":1,"steps":[{"op":"Context","as":"ctx0"}]}"#),
+            (Some(4096), r#"{"observe":1,"memory":4096,"steps":[{"op":"Context","as":"ctx0"}]}"#),
+        ] {
+            let request = Request::new(&steps, Observe::EveryStep, memory);
+            assert_eq!(serde_json::to_string(&request).unwrap(), line);
+            assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+        }
 
         let line = r#"{"answers":[{"outcome":"none"}],"observations":[[0,{"contexts":[{"context":"ctx0","bindings":[["var0","val1"]]}],"tokens":[]}]]}"#;
         let response: Response = serde_json::from_str(line).unwrap();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use contextvars_spec::{
-    Crash, Engine, EngineError, Finalizes, Hello, Identity, Observe, PROTOCOL_VERSION, Request, Response, Run, Step, Version,
+    Crash, Engine, EngineError, Finalizes, Hello, Identity, Limits, Observe, PROTOCOL_VERSION, Request, Response, Run, Step, Version,
 };
 
 /// How long a process may take to start, and to answer one trace if nothing else is said. The slowest
@@ -34,8 +34,8 @@ pub struct Child {
     patience: Duration,
     /// Whether every trace gets a new process.
     is_fresh: bool,
-    /// Whether every trace gets one for now, and so much time.
-    isolated: Option<Duration>,
+    /// Whether every trace gets one for now, and what that may take.
+    isolated: Option<Limits>,
 }
 
 #[derive(Debug)]
@@ -93,8 +93,8 @@ impl Engine for Child {
         self.process = None;
     }
 
-    fn isolate(&mut self, patience: Option<Duration>) -> bool {
-        self.isolated = patience;
+    fn isolate(&mut self, limits: Option<Limits>) -> bool {
+        self.isolated = limits;
         self.process = None;
         true
     }
@@ -104,8 +104,9 @@ impl Engine for Child {
             Some(process) => process,
             None => Process::start(&self.words).map_err(|reason| self.failure(reason))?.0,
         };
-        let request = serde_json::to_string(&Request::new(steps, observe)).map_err(|error| self.failure(error.to_string()))?;
-        let line = match process.ask(&request, self.isolated.map_or(self.patience, |patience| patience.min(self.patience))) {
+        let memory = self.isolated.and_then(|limits| limits.memory);
+        let request = serde_json::to_string(&Request::new(steps, observe, memory)).map_err(|error| self.failure(error.to_string()))?;
+        let line = match process.ask(&request, self.isolated.map_or(self.patience, |limits| limits.patience.min(self.patience))) {
             Ok(line) => line,
             Err(crash) => return Ok(Run { crash: Some(crash), ..Run::default() }),
         };

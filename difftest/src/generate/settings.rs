@@ -130,7 +130,7 @@ const BURST: usize = 64;
 fn plots() -> impl Strategy<Value = Plot> {
     let tide = (select(&HIGH[..]), select(&LOW[..]), select(&[50, 75, 95][..]), Crowd::any())
         .prop_map(|(high, low, share, crowd)| Plot::Tide(Tide { low: low.min(high - 1), high, share }, crowd));
-    prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 12 => Just(Plot::Rounds), 6 => Just(Plot::Large)]
+    prop_oneof![5_300 => Just(Plot::Mixed), 700 => tide, 12 => Just(Plot::Rounds), 12 => Just(Plot::Large)]
 }
 
 /// Genomes of up to `length` genes for engines of which the oldest follows `python`.
