@@ -183,7 +183,8 @@ pub struct Aborted {
 /// Makes the engines of a worker; the first is the one that the others are held to.
 pub type MakeEngines<'a> = &'a (dyn Fn() -> Result<Vec<Box<dyn Engine>>, Unavailable> + Sync);
 
-/// Runs generated traces on the engines until the plan, or `interrupt`, says to end.
+/// Runs generated traces on the engines until the plan, or `interrupt`, says to end. What is being shrunk then is
+/// saved as it is.
 ///
 /// `progress` is told the cases and operations so far, after every case; `watch` of a case that begins, and of one
 /// that is not answered.
@@ -227,7 +228,7 @@ pub fn run(
                     (watch.begins)(number, case);
                 }
                 let length = strategies.len().min((case / CASES_OF_A_LENGTH) as usize + 1) - 1;
-                let (operations, is_shown) = run_case(plan, case, &strategies[length], &mut engines, &saving, &mut own)?;
+                let (operations, is_shown) = run_case(plan, case, &strategies[length], &mut engines, interrupt, &saving, &mut own)?;
                 progress(1, operations);
                 if matches!(plan.until, Until::Found(_)) && is_shown {
                     ended.store(true, Ordering::Relaxed);
@@ -294,6 +295,7 @@ fn run_case(
     case: u64,
     strategy: &impl Strategy<Value = Genome>,
     engines: &mut [Box<dyn Engine>],
+    interrupt: &AtomicBool,
     saving: &Mutex<()>,
     own: &mut Outcome,
 ) -> Result<(u64, bool), CampaignError> {
@@ -331,10 +333,10 @@ fn run_case(
             None => (grown.clone(), divergence),
             Some(divergence) => {
                 let coarse = with_concerned(&divergence, engines, |engines| match grown.len() {
-                    ..LONG if !divergence.hangs => shrink_genome(&mut tree, &divergence, engines),
+                    ..LONG if !divergence.hangs => shrink_genome(&mut tree, &divergence, engines, interrupt),
                     _ => None,
                 });
-                minimize(&coarse.unwrap_or_else(|| grown.clone()), divergence, engines)
+                minimize(&coarse.unwrap_or_else(|| grown.clone()), divergence, engines, interrupt)
             }
         };
         isolate(engines, None);
@@ -416,11 +418,16 @@ fn with_concerned<R>(like: &Divergence, engines: &mut [Box<dyn Engine>], work: i
 }
 
 /// Proptest's shrinking, on settings and genes: coarse, quick, and blind to what steps mean.
-fn shrink_genome(tree: &mut impl ValueTree<Value = Genome>, like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Vec<Step>> {
+fn shrink_genome(
+    tree: &mut impl ValueTree<Value = Genome>,
+    like: &Divergence,
+    engines: &mut [Box<dyn Engine>],
+    interrupt: &AtomicBool,
+) -> Option<Vec<Step>> {
     let mut best = None;
     let mut moved = tree.simplify();
     for _ in 0..PROPTEST_ATTEMPTS {
-        if !moved {
+        if !moved || interrupt.load(Ordering::Relaxed) {
             break;
         }
         let steps = grow(&tree.current(), Observe::Every(usize::MAX)).steps;
@@ -434,13 +441,18 @@ fn shrink_genome(tree: &mut impl ValueTree<Value = Genome>, like: &Divergence, e
     best
 }
 
-/// Delta debugging, and the divergence that is left at the end of it. Engines whose processes are quick to start
-/// have one for every trace, so that what is left shows by itself.
-pub fn minimize(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {
+/// Delta debugging, and the divergence that is left at the end of it, or where `interrupt` says to end. Engines whose
+/// processes are quick to start have one for every trace, so that what is left shows by itself.
+pub fn minimize(
+    steps: &[Step],
+    divergence: Divergence,
+    engines: &mut [Box<dyn Engine>],
+    interrupt: &AtomicBool,
+) -> (Vec<Step>, Divergence) {
     with_concerned(&divergence.clone(), engines, |engines| {
         for limits in [WHILE_SHRINKING, UNLIMITED] {
             let isolates = isolate(engines, Some(limits));
-            let (fewer, left) = minimize_among(steps, divergence.clone(), engines);
+            let (fewer, left) = minimize_among(steps, divergence.clone(), engines, interrupt);
             isolate(engines, None);
             // What was only too slow hangs no more when it is given all the time that there is.
             if !isolates {
@@ -454,16 +466,23 @@ pub fn minimize(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn E
     })
 }
 
-fn minimize_among(steps: &[Step], divergence: Divergence, engines: &mut [Box<dyn Engine>]) -> (Vec<Step>, Divergence) {
+fn minimize_among(
+    steps: &[Step],
+    divergence: Divergence,
+    engines: &mut [Box<dyn Engine>],
+    interrupt: &AtomicBool,
+) -> (Vec<Step>, Divergence) {
+    // Nothing fails any more once it is to end, and what has failed so far is what is left.
+    let goes_on = || !interrupt.load(Ordering::Relaxed);
     // What comes after the first difference goes at once, most often.
     let end = diverges(steps, &divergence, engines).map_or(steps.len(), |found| steps.len().min(found.difference.step + 1));
     let steps = if diverges(&steps[..end], &divergence, engines).is_some() { &steps[..end] } else { steps };
     let mut steps = steps.to_vec();
     // Most of it by what shows soonest; what is left is looked at after every step.
     if answers_differ(&steps, &divergence, engines) {
-        steps = shrink::shrink(&steps, &mut |steps| answers_differ(steps, &divergence, engines));
+        steps = shrink::shrink(&steps, &mut |steps| goes_on() && answers_differ(steps, &divergence, engines));
     }
-    let steps = shrink::shrink(&steps, &mut |steps| diverges(steps, &divergence, engines).is_some());
+    let steps = shrink::shrink(&steps, &mut |steps| goes_on() && diverges(steps, &divergence, engines).is_some());
     let left = diverges(&steps, &divergence, engines).unwrap_or(divergence);
     (steps, left)
 }

@@ -130,7 +130,7 @@ pub(crate) struct RunArguments {
     #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Cases to run before all others, such as 10418: what ends or holds a run names those that it was at.
-    #[arg(long, value_delimiter = ',', value_name = "CASE")]
+    #[arg(long, value_delimiter = ',', value_name = "CASE", value_parser = case)]
     pub(crate) first: Vec<u64>,
     /// Which part of the run to do, such as 2/8: all eight together do what the whole run does, with
     /// the same seed and the same engines.
@@ -208,6 +208,10 @@ const MAX_JOBS: i64 = 1024;
 
 fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "a seed is a whole number below 2^64; copy the one that the run printed".to_owned())
+}
+
+fn case(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a case is a whole number from 0 on; copy one that a run named, such as `10418`".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

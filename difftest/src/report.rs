@@ -152,6 +152,9 @@ impl fmt::Display for Summary {
             writeln!(f, "known fault  {fault}, met by {count} traces")?;
         }
         writeln!(f, "divergences  {}", self.divergences.len())?;
+        if self.interrupted && !self.divergences.is_empty() {
+            writeln!(f, "             `difftest shrink FILE` goes on with what was being shrunk")?;
+        }
         for found in &self.divergences {
             writeln!(f, "  {}\n    replay with: {}", found.signature, found.replay)?;
         }

@@ -130,6 +130,7 @@ fn wrong_usage_is_status_2_with_the_mend() {
         (&["run", "--jobs", "0"], "0 is not in 1..=1024"),
         (&["run", "--jobs", "1000000"], "1000000 is not in 1..=1024"),
         (&["run", "--seed", "18446744073709551616"], "a whole number below 2^64"),
+        (&["run", "--first", "1,x"], "a whole number from 0 on; copy one that a run named"),
         (&["run", "--shard", "0/4"], "write a number from 1 to 4"),
         (&["run", "--shard", "1"], "such as `2/8`"),
         (&["run", "--cases", "8", "--first", "3,8"], "the run has no case `8`; write one below `--cases`"),

@@ -2,7 +2,8 @@
 
 mod liars;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use contextvars_difftest::campaign::{self, SHORT};
 use contextvars_difftest::engines::optimized::Optimized;
@@ -94,8 +95,61 @@ fn what_a_program_does_is_tried_as_a_step() {
     let mut engines: Vec<Box<dyn Engine>> =
         vec![Box::new(Reference::default()), Box::new(Faulty { name: "shifted", step: shifted, answer: |_, _| () })];
     let found = lockstep::run(&mut engines, &steps, Observe::EveryStep, None).expect("a run").divergence.expect("a divergence");
-    let (left, _) = campaign::minimize(&steps, found, &mut engines);
+    let (left, _) = campaign::minimize(&steps, found, &mut engines, &AtomicBool::new(false));
     assert!(left.len() <= 8, "{} of {} steps are left", left.len(), steps.len());
+}
+
+/// Answers a reset wrongly, and asks the run to end while that is being shrunk.
+struct Asks {
+    faulty: Faulty,
+    to_end: Arc<AtomicBool>,
+    wrong: usize,
+    asked_after: Arc<AtomicUsize>,
+}
+
+/// How many wrong answers there are before it asks: the trace is not yet shrunk then.
+const WRONG: usize = 4;
+
+impl Engine for Asks {
+    fn identity(&self) -> Identity {
+        self.faulty.identity()
+    }
+
+    fn python_version(&self) -> Version {
+        self.faulty.python_version()
+    }
+
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+        self.asked_after.fetch_add(self.to_end.load(Ordering::SeqCst).into(), Ordering::SeqCst);
+        self.wrong += usize::from(steps.iter().any(|step| matches!(step.operation, Operation::VarReset { .. })));
+        self.to_end.fetch_or(self.wrong == WRONG, Ordering::SeqCst);
+        self.faulty.run(steps, observe)
+    }
+}
+
+#[test]
+fn a_run_that_is_to_end_saves_what_it_is_shrinking() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let (to_end, asked_after) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let make = || -> Result<Vec<Box<dyn Engine>>, _> {
+        let answer: BreakAnswer = |operation, outcome| {
+            if matches!(operation, Operation::VarReset { .. }) {
+                *outcome = Outcome::Skipped;
+            }
+        };
+        let faulty = Faulty { name: "asks", step: |_| (), answer };
+        let asks = Asks { faulty, to_end: Arc::clone(&to_end), wrong: 0, asked_after: Arc::clone(&asked_after) };
+        Ok(vec![Box::new(Reference::default()), Box::new(asks)])
+    };
+    let outcome = campaign::run(&plan(SHORT, out.path()), &make, &to_end, &|_, _| (), None).expect("a run");
+    assert!(outcome.interrupted && outcome.cases < SHORT);
+    let saved = outcome.found.values().map(|path| load_trace(path).expect("a saved counterexample loads").steps.len());
+    let longest = saved.max().expect("a counterexample");
+    // Two steps are left of what is shrunk to the end: a variable, and a reset of it by what is no token.
+    assert!(longest > 2, "{longest} steps are left");
+    // What is left is looked at once more, and nothing else is.
+    let asked_after = asked_after.load(Ordering::SeqCst);
+    assert!(asked_after < 8, "{asked_after} traces are answered after it is asked to end");
 }
 
 /// The optimized implementation, with a lie about what its finalizers did.

@@ -13,6 +13,8 @@ mod supervise;
 use std::error::Error;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use contextvars_difftest::engines;
 use contextvars_spec::{Identity, Trace};
@@ -42,6 +44,18 @@ pub(crate) fn run(arguments: Arguments) -> Ended {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Whether the work is to end: Ctrl-C asks for that, and what is in hand is still saved. A second one does not wait.
+fn interrupt() -> Result<Arc<AtomicBool>, ctrlc::Error> {
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupt);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    })?;
+    Ok(interrupt)
 }
 
 fn list_engines() -> Ended {

@@ -2,8 +2,6 @@
 
 use std::io::{IsTerminal, Write, stdout};
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contextvars_difftest::campaign::{self, Plan, Until};
@@ -15,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 #[cfg(unix)]
 use super::supervise::{self, Whereabouts};
-use super::{BAD_INPUT, DIVERGENCE, Ended};
+use super::{BAD_INPUT, DIVERGENCE, Ended, interrupt};
 use crate::cli::RunArguments;
 
 /// Some two million operations: enough to meet every rule many times, in well under a minute.
@@ -55,14 +53,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Ended {
     if let Some(case) = plan.first.iter().find(|case| !plan.has(**case)) {
         return Err(format!("the run has no case `{case}`; write one below `--cases` that is of the shard").into());
     }
-    let interrupt = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupt);
-    ctrlc::set_handler(move || {
-        // A second Ctrl-C does not wait for the current cases.
-        if flag.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    })?;
+    let interrupt = interrupt()?;
     if !arguments.json {
         writeln!(stdout(), "seed {seed}")?;
     }

@@ -3,11 +3,12 @@
 use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use contextvars_difftest::{campaign, lockstep, save};
 use contextvars_spec::load_trace;
 
-use super::{DIVERGENCE, Ended};
+use super::{DIVERGENCE, Ended, interrupt};
 use crate::cli::EngineArguments;
 
 pub(crate) fn shrink(file: &Path, out: Option<&Path>, arguments: &EngineArguments) -> Ended {
@@ -17,7 +18,8 @@ pub(crate) fn shrink(file: &Path, out: Option<&Path>, arguments: &EngineArgument
         writeln!(stdout(), "the engines agree on `{}`; there is nothing to shrink", file.display())?;
         return Ok(ExitCode::SUCCESS);
     };
-    let (steps, divergence) = campaign::minimize(&original.steps, divergence, &mut engines);
+    let interrupt = interrupt()?;
+    let (steps, divergence) = campaign::minimize(&original.steps, divergence, &mut engines, &interrupt);
     let mut trace = campaign::counterexample(steps, &divergence, &engines);
     if let (Some(now), Some(before)) = (&mut trace.provenance, &original.provenance) {
         now.seed = before.seed;
@@ -28,6 +30,9 @@ pub(crate) fn shrink(file: &Path, out: Option<&Path>, arguments: &EngineArgument
     save::write(target, &trace)?;
     let mut out = stdout().lock();
     writeln!(out, "{} steps of {} are left, in {}", trace.steps.len(), original.steps.len(), target.display())?;
+    if interrupt.load(Ordering::Relaxed) {
+        writeln!(out, "interrupted; the same command goes on from there")?;
+    }
     let given = arguments.given().map(|engines| format!(" --engines '{engines}'")).unwrap_or_default();
     writeln!(out, "replay with: cargo difftest replay '{}'{given}", target.display())?;
     Ok(ExitCode::from(DIVERGENCE))
