@@ -50,10 +50,13 @@ const OBSERVED: usize = 1 << 12;
 
 /// What an engine in a process of its own may take to answer a trace that is being shrunk: a hundred times as long
 /// as most take, and ten times the memory. What hangs, or takes all that there is, is met again and again.
-const WHILE_SHRINKING: Limits = Limits { patience: Duration::from_millis(50), memory: Some(32 << 20) };
+const WHILE_SHRINKING: Limits = Limits { is_fresh: true, patience: Duration::from_millis(50), memory: Some(32 << 20) };
+
+/// As long as most of a trace is to go: a process takes five times as long to start as to answer.
+const WHILE_MOST_GOES: Limits = Limits { is_fresh: false, ..WHILE_SHRINKING };
 
 /// What it may take where nothing is shown within those limits.
-const UNLIMITED: Limits = Limits { patience: Duration::MAX, memory: None };
+const UNLIMITED: Limits = Limits { is_fresh: true, patience: Duration::MAX, memory: None };
 
 /// How many times proptest's own shrinking is tried before delta debugging takes over.
 const PROPTEST_ATTEMPTS: usize = 200;
@@ -450,15 +453,27 @@ pub fn minimize(
     interrupt: &AtomicBool,
 ) -> (Vec<Step>, Divergence) {
     with_concerned(&divergence.clone(), engines, |engines| {
+        if !isolate(engines, Some(WHILE_MOST_GOES)) {
+            let most = by_answers(steps, &divergence, engines, interrupt);
+            let fewer = by_states(steps, most.as_deref(), &divergence, engines, interrupt);
+            let left = diverges(&fewer, &divergence, engines).unwrap_or(divergence);
+            return (fewer, left);
+        }
+        let shows = |steps: &[Step], engines: &mut [Box<dyn Engine>]| {
+            isolate(engines, Some(UNLIMITED));
+            diverges(steps, &divergence, engines)
+        };
+        let most = by_answers(steps, &divergence, engines, interrupt);
+        // What earlier traces had broken of the process, a new one does not show.
+        let most = most.filter(|most| shows(most, engines).is_some());
         for limits in [WHILE_SHRINKING, UNLIMITED] {
-            let isolates = isolate(engines, Some(limits));
-            let (fewer, left) = minimize_among(steps, divergence.clone(), engines, interrupt);
-            isolate(engines, None);
+            isolate(engines, Some(limits));
+            let most = most.clone().or_else(|| by_answers(steps, &divergence, engines, interrupt));
+            let fewer = by_states(steps, most.as_deref(), &divergence, engines, interrupt);
             // What was only too slow hangs no more when it is given all the time that there is.
-            if !isolates {
-                return (fewer, left);
-            }
-            if let Some(left) = diverges(&fewer, &divergence, engines) {
+            let left = shows(&fewer, engines);
+            isolate(engines, None);
+            if let Some(left) = left {
                 return (fewer, left);
             }
         }
@@ -466,25 +481,26 @@ pub fn minimize(
     })
 }
 
-fn minimize_among(
+/// Most of what can go, by what shows soonest, if that shows anything.
+fn by_answers(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>], interrupt: &AtomicBool) -> Option<Vec<Step>> {
+    // What comes after the first difference goes at once, most often.
+    let end = diverges(steps, like, engines).map_or(steps.len(), |found| steps.len().min(found.difference.step + 1));
+    let steps = if diverges(&steps[..end], like, engines).is_some() { &steps[..end] } else { steps };
+    // Nothing fails any more once it is to end, and what has failed so far is what is left.
+    let mut fails = |steps: &[Step]| !interrupt.load(Ordering::Relaxed) && answers_differ(steps, like, engines);
+    fails(steps).then(|| shrink::shrink_roughly(steps, &mut fails))
+}
+
+/// All that can go, with a look at the state after every step: single steps, where it is known what is left by answers.
+fn by_states(
     steps: &[Step],
-    divergence: Divergence,
+    by_answers: Option<&[Step]>,
+    like: &Divergence,
     engines: &mut [Box<dyn Engine>],
     interrupt: &AtomicBool,
-) -> (Vec<Step>, Divergence) {
-    // Nothing fails any more once it is to end, and what has failed so far is what is left.
-    let goes_on = || !interrupt.load(Ordering::Relaxed);
-    // What comes after the first difference goes at once, most often.
-    let end = diverges(steps, &divergence, engines).map_or(steps.len(), |found| steps.len().min(found.difference.step + 1));
-    let steps = if diverges(&steps[..end], &divergence, engines).is_some() { &steps[..end] } else { steps };
-    let mut steps = steps.to_vec();
-    // Most of it by what shows soonest; what is left is looked at after every step.
-    if answers_differ(&steps, &divergence, engines) {
-        steps = shrink::shrink(&steps, &mut |steps| goes_on() && answers_differ(steps, &divergence, engines));
-    }
-    let steps = shrink::shrink(&steps, &mut |steps| goes_on() && diverges(steps, &divergence, engines).is_some());
-    let left = diverges(&steps, &divergence, engines).unwrap_or(divergence);
-    (steps, left)
+) -> Vec<Step> {
+    let (steps, size) = by_answers.map_or((steps, steps.len()), |left| (left, 1));
+    shrink::shrink_from(steps, size, &mut |steps| !interrupt.load(Ordering::Relaxed) && diverges(steps, like, engines).is_some())
 }
 
 /// The trace of a counterexample, with its provenance.

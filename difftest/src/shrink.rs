@@ -1,45 +1,89 @@
 //! Delta debugging: from a failing trace to one that can lose nothing.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use contextvars_spec::{Equality, Handle, Object, Operation, Program, Step, ThreadId, Value, validate_steps};
 
 use crate::exchange::{exchanges, unrolled};
 
+/// How many steps are removed at once, at the most, from a trace that has been simplified.
+const AFTER_SIMPLIFYING: usize = 4;
+
 /// The smallest trace that can be reached from `steps` by removing steps, simplifying what is left, and
 /// showing the same in another way with fewer, such that `fails` still holds. No single step of the result can be removed.
 ///
-/// `fails` is called a few hundred times for a trace of a hundred steps.
+/// `fails` is called a few hundred times for a trace of a hundred steps, and never twice with the same.
 pub fn shrink(steps: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Vec<Step> {
+    shrink_from(steps, steps.len(), fails)
+}
+
+/// As [`shrink`], where no more than so many steps can be removed at once.
+pub(crate) fn shrink_from(steps: &[Step], mut size: usize, fails: &mut dyn FnMut(&[Step]) -> bool) -> Vec<Step> {
+    let mut passed = HashSet::new();
+    let mut fails = |steps: &[Step]| {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(steps);
+        if passed.contains(&hash) {
+            return false;
+        }
+        let fails = fails(steps);
+        if !fails {
+            passed.insert(hash);
+        }
+        fails
+    };
     let mut best = steps.to_vec();
     loop {
-        let before = best.clone();
-        reduce(&mut best, fails);
-        if best == before {
-            let exchanged = exchanges(&before).find(|fewer| validate_steps(fewer).is_ok() && fails(fewer));
-            match exchanged.or_else(|| without_programs(&before, fails)) {
-                Some(fewer) => best = fewer,
-                None => return best,
-            }
+        reduce(&mut best, size, Singles::UntilNoneGoes, &mut fails);
+        let exchanged = exchanges(&best).find(|fewer| validate_steps(fewer).is_ok() && fails(fewer));
+        match exchanged.or_else(|| without_programs(&best, &mut fails)) {
+            Some(fewer) => best = fewer,
+            None => return best,
         }
+        size = best.len();
     }
 }
 
-fn reduce(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
-    remove_chunks(best, fails);
-    simplify(best, fails);
+/// Removes and simplifies most, with less effort than [`shrink`]: what is left may lose a few steps.
+pub(crate) fn shrink_roughly(steps: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Vec<Step> {
+    let mut best = steps.to_vec();
+    reduce(&mut best, steps.len(), Singles::Once, fails);
+    best
+}
+
+/// How often it is tried to remove each single step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Singles {
+    Once,
+    /// Since what one needs may be gone with another.
+    UntilNoneGoes,
+}
+
+/// Removes what can be removed, in runs of so many steps first, and simplifies what is left, until that does nothing.
+fn reduce(best: &mut Vec<Step>, mut size: usize, singles: Singles, fails: &mut dyn FnMut(&[Step]) -> bool) {
+    loop {
+        remove_chunks(best, size, singles, fails);
+        let needed = best.clone();
+        simplify(best, fails);
+        if *best == needed {
+            return;
+        }
+        // What is plainer holds a few others no more; runs of many have been tried.
+        size = AFTER_SIMPLIFYING;
+    }
 }
 
 /// Fewer steps that do what the programs of these do, where there are such.
 fn without_programs(steps: &[Step], fails: &mut dyn FnMut(&[Step]) -> bool) -> Option<Vec<Step>> {
     let mut unrolled = unrolled(steps).filter(|unrolled| validate_steps(unrolled).is_ok() && fails(unrolled))?;
-    reduce(&mut unrolled, fails);
+    let size = unrolled.len();
+    reduce(&mut unrolled, size, Singles::UntilNoneGoes, fails);
     (unrolled.len() < steps.len()).then_some(unrolled)
 }
 
-/// Removes ever smaller runs of steps, down to single ones, until none can go.
-fn remove_chunks(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
-    let mut size = best.len().max(1);
+/// Removes ever smaller runs of steps, from `size` down to single ones.
+fn remove_chunks(best: &mut Vec<Step>, size: usize, singles: Singles, fails: &mut dyn FnMut(&[Step]) -> bool) {
+    let mut size = size.clamp(1, best.len().max(1));
     loop {
         let mut removed = false;
         let mut end = best.len();
@@ -55,7 +99,7 @@ fn remove_chunks(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
                 end = start;
             }
         }
-        if size == 1 && !removed {
+        if size == 1 && (!removed || singles == Singles::Once) {
             return;
         }
         if !removed || size > 1 {

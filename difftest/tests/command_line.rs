@@ -107,7 +107,7 @@ fn wrong_usage_is_status_2_with_the_mend() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = write(&folder.path().join("file"), "");
     let (under_a_file, nowhere) = (format!("{file}/found"), folder.path().join("none").display().to_string());
-    let cases: [(&[&str], &str); 30] = [
+    let cases: [(&[&str], &str); 31] = [
         (&[], "Usage"),
         (&["levitate"], "levitate"),
         (&["run", "--levitate"], "--levitate"),

@@ -84,7 +84,7 @@ fn what_takes_more_memory_than_it_may_ends() {
     // Names of four megabytes.
     let steps: Vec<_> = (0..1 << 12).map(|number| Step::new(ThreadId::MAIN, make(number))).collect();
     let mut crash = |memory| {
-        assert!(engine.isolate(Some(Limits { patience: Duration::MAX, memory })));
+        assert!(engine.isolate(Some(Limits { is_fresh: true, patience: Duration::MAX, memory })));
         engine.run(&steps, Observe::Every(usize::MAX)).expect("an engine that answers").crash
     };
     assert!(matches!(crash(Some(8 << 20)), Some(Crash::Signal(_))));

@@ -150,9 +150,11 @@ impl fmt::Display for Crash {
     }
 }
 
-/// What a process may take to answer one trace.
+/// What a process may take to answer one trace, and how many it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Whether every trace gets a process of its own; else one answers as many as it can.
+    pub is_fresh: bool,
     /// How much time, if the engine itself allows as much.
     pub patience: Duration,
     /// How much memory for data, in bytes; all that there is, where none.
@@ -209,9 +211,8 @@ pub trait Engine {
     /// next trace gets another.
     fn distrust(&mut self) {}
 
-    /// From now on every trace gets a process of its own, with these limits; or, with none, one process again
-    /// as many as it answers, and all that the engine has. Answers whether the engine does so: it needs
-    /// processes, and those that are quick to start.
+    /// From now on processes have these limits, where there are any, and there is a new one. Answers whether the
+    /// engine does so: it needs processes, and those that are quick to start.
     fn isolate(&mut self, limits: Option<Limits>) -> bool {
         let _ = limits;
         false

@@ -73,7 +73,7 @@ pub enum Action {
 ///
 /// A handle that an operation makes stands in its field `as`. Where the operation fails, the handle
 /// stays unbound, and a later operation that needs it answers `skipped`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "op", deny_unknown_fields)]
 #[allow(missing_docs, reason = "fields are operands; the variant's text says what they are for")]
 pub enum Operation {
@@ -331,7 +331,7 @@ pub enum Operation {
 ///
 /// What a program may do is what [`Operation::fits_program`] says. A program that is running does not
 /// run again, and of one step no more than [`Program::MAX_CALLS`] run, so that every step ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Program(pub Box<[Operation]>);
 
@@ -495,7 +495,7 @@ impl Operation {
 }
 
 /// One operation on one thread, with what it answered if that was recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub struct Step {
     /// The thread that carries the operation out; `thread0` where absent.
     #[serde(default = "main_thread", skip_serializing_if = "ThreadId::is_main")]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::handle::{ContextId, Object, ThreadId, TokenId, Value, ValueId, VariableId, WatcherId};
 
 /// What an operation answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// `None`, or success without an answer.
@@ -42,7 +42,7 @@ pub enum Outcome {
 }
 
 /// What a variable's lookup cache holds (CACHE-1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheEntry {
     /// The cached value.
@@ -243,7 +243,7 @@ pub enum Trigger {
 
 /// One call of a program, and what its operations answered. Calls stand in the order in which they
 /// began.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
     /// The value or variable whose program ran.
@@ -255,7 +255,7 @@ pub struct Call {
 }
 
 /// What an engine answers to one step: the outcome, and what watchers and programs saw meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The outcome.

@@ -34,8 +34,8 @@ pub struct Child {
     patience: Duration,
     /// Whether every trace gets a new process.
     is_fresh: bool,
-    /// Whether every trace gets one for now, and what that may take.
-    isolated: Option<Limits>,
+    /// What one may take for now.
+    limits: Option<Limits>,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Child {
     pub fn start(name: &str, words: Vec<String>, patience: Duration) -> Result<Self, EngineError> {
         let failure = |reason: String| EngineError { engine: name.to_owned(), reason };
         let (process, hello) = Process::start(&words).map_err(failure)?;
-        Ok(Self { name: name.to_owned(), words, hello, process: Some(process), patience, is_fresh: false, isolated: None })
+        Ok(Self { name: name.to_owned(), words, hello, process: Some(process), patience, is_fresh: false, limits: None })
     }
 
     /// Gives every trace a new process, so that nothing that a trace has broken is left for the next.
@@ -94,7 +94,7 @@ impl Engine for Child {
     }
 
     fn isolate(&mut self, limits: Option<Limits>) -> bool {
-        self.isolated = limits;
+        self.limits = limits;
         self.process = None;
         true
     }
@@ -104,9 +104,9 @@ impl Engine for Child {
             Some(process) => process,
             None => Process::start(&self.words).map_err(|reason| self.failure(reason))?.0,
         };
-        let memory = self.isolated.and_then(|limits| limits.memory);
+        let memory = self.limits.and_then(|limits| limits.memory);
         let request = serde_json::to_string(&Request::new(steps, observe, memory)).map_err(|error| self.failure(error.to_string()))?;
-        let line = match process.ask(&request, self.isolated.map_or(self.patience, |limits| limits.patience.min(self.patience))) {
+        let line = match process.ask(&request, self.limits.map_or(self.patience, |limits| limits.patience.min(self.patience))) {
             Ok(line) => line,
             Err(crash) => return Ok(Run { crash: Some(crash), ..Run::default() }),
         };
@@ -114,7 +114,8 @@ impl Engine for Child {
             .map_err(|error| self.failure(format!("its answer is not of the protocol: {error}; it begins `{}`", beginning(&line))))?;
         match response {
             Response::Run { answers, observations, gone } if answers.len() == steps.len() => {
-                self.process = Some(process).filter(|_| !self.is_fresh && self.isolated.is_none());
+                let is_fresh = self.is_fresh || self.limits.is_some_and(|limits| limits.is_fresh);
+                self.process = Some(process).filter(|_| !is_fresh);
                 Ok(Run { answers, observations, gone, ..Run::default() })
             }
             Response::Run { answers, .. } => Err(self.failure(format!("it answered {} of {} steps", answers.len(), steps.len()))),
