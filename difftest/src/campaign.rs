@@ -483,9 +483,7 @@ pub fn minimize(
 
 /// Most of what can go, by what shows soonest, if that shows anything.
 fn by_answers(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>], interrupt: &AtomicBool) -> Option<Vec<Step>> {
-    // What comes after the first difference goes at once, most often.
-    let end = diverges(steps, like, engines).map_or(steps.len(), |found| steps.len().min(found.difference.step + 1));
-    let steps = if diverges(&steps[..end], like, engines).is_some() { &steps[..end] } else { steps };
+    let steps = without_the_rest(steps, like, engines);
     // Nothing fails any more once it is to end, and what has failed so far is what is left.
     let mut fails = |steps: &[Step]| !interrupt.load(Ordering::Relaxed) && answers_differ(steps, like, engines);
     fails(steps).then(|| shrink::shrink_roughly(steps, &mut fails))
@@ -499,8 +497,25 @@ fn by_states(
     engines: &mut [Box<dyn Engine>],
     interrupt: &AtomicBool,
 ) -> Vec<Step> {
-    let (steps, size) = by_answers.map_or((steps, steps.len()), |left| (left, 1));
-    shrink::shrink_from(steps, size, &mut |steps| !interrupt.load(Ordering::Relaxed) && diverges(steps, like, engines).is_some())
+    let (steps, mut size) = by_answers.map_or((steps, steps.len()), |left| (left, 1));
+    let mut left = steps.to_vec();
+    loop {
+        let mut fails = |steps: &[Step]| !interrupt.load(Ordering::Relaxed) && diverges(steps, like, engines).is_some();
+        left = shrink::shrink_from(&left, size, &mut fails);
+        // A program may name what a step behind the difference makes: with that step alone its operation would go, too.
+        let end = without_the_rest(&left, like, engines).len();
+        if end == left.len() {
+            return left;
+        }
+        left.truncate(end);
+        size = 1;
+    }
+}
+
+/// The steps without those after the first difference, which go at once, most often.
+fn without_the_rest<'a>(steps: &'a [Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> &'a [Step] {
+    let end = diverges(steps, like, engines).map_or(steps.len(), |found| steps.len().min(found.difference.step + 1));
+    if diverges(&steps[..end], like, engines).is_some() { &steps[..end] } else { steps }
 }
 
 /// The trace of a counterexample, with its provenance.
