@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use contextvars_spec::{Engine, EngineError, Identity, Limits, Observe, Provenance, RuleSet, Step, Trace, Version, load_trace};
+use contextvars_spec::{
+    Engine, EngineError, Identity, Limits, Observe, Provenance, RuleSet, Step, Trace, Version, load_trace, validate_steps,
+};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use thiserror::Error;
@@ -497,25 +499,16 @@ fn by_states(
     engines: &mut [Box<dyn Engine>],
     interrupt: &AtomicBool,
 ) -> Vec<Step> {
-    let (steps, mut size) = by_answers.map_or((steps, steps.len()), |left| (left, 1));
-    let mut left = steps.to_vec();
-    loop {
-        let mut fails = |steps: &[Step]| !interrupt.load(Ordering::Relaxed) && diverges(steps, like, engines).is_some();
-        left = shrink::shrink_from(&left, size, &mut fails);
-        // A program may name what a step behind the difference makes: with that step alone its operation would go, too.
-        let end = without_the_rest(&left, like, engines).len();
-        if end == left.len() {
-            return left;
-        }
-        left.truncate(end);
-        size = 1;
-    }
+    let (steps, size) = by_answers.map_or((steps, steps.len()), |left| (left, 1));
+    shrink::shrink_from(steps, size, &mut |steps| !interrupt.load(Ordering::Relaxed) && diverges(steps, like, engines).is_some())
 }
 
-/// The steps without those after the first difference, which go at once, most often.
+/// The steps without those after the first difference, which go at once, most often; but a program may name what one of
+/// these makes.
 fn without_the_rest<'a>(steps: &'a [Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> &'a [Step] {
     let end = diverges(steps, like, engines).map_or(steps.len(), |found| steps.len().min(found.difference.step + 1));
-    if diverges(&steps[..end], like, engines).is_some() { &steps[..end] } else { steps }
+    let left = &steps[..end];
+    if validate_steps(left).is_ok() && diverges(left, like, engines).is_some() { left } else { steps }
 }
 
 /// The trace of a counterexample, with its provenance.
