@@ -51,10 +51,10 @@ const LONG: usize = 300;
 const OBSERVED: usize = 1 << 12;
 
 /// What an engine in a process of its own may take to answer a trace that is being shrunk: a hundred times as long
-/// as most take, and ten times the memory. What hangs, or takes all that there is, is met again and again.
+/// as most take, and eight times the memory. What hangs, or takes all that there is, is met again and again.
 const WHILE_SHRINKING: Limits = Limits { is_fresh: true, patience: Duration::from_millis(50), memory: Some(32 << 20) };
 
-/// As long as most of a trace is to go: a process takes five times as long to start as to answer.
+/// As long as most of a trace is to go: of a try in a process of its own, that process takes more than half the time.
 const WHILE_MOST_GOES: Limits = Limits { is_fresh: false, ..WHILE_SHRINKING };
 
 /// What it may take where nothing is shown within those limits.

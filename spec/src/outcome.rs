@@ -255,7 +255,7 @@ pub struct Call {
 }
 
 /// What an engine answers to one step: the outcome, and what watchers and programs saw meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The outcome.

@@ -31,7 +31,7 @@ pub(crate) fn shrink(file: &Path, out: Option<&Path>, arguments: &EngineArgument
     let mut out = stdout().lock();
     writeln!(out, "{} steps of {} are left, in {}", trace.steps.len(), original.steps.len(), target.display())?;
     if interrupt.load(Ordering::Relaxed) {
-        writeln!(out, "interrupted; the same command goes on from there")?;
+        writeln!(out, "interrupted; `difftest shrink '{}'` goes on from there", target.display())?;
     }
     let given = arguments.given().map(|engines| format!(" --engines '{engines}'")).unwrap_or_default();
     writeln!(out, "replay with: cargo difftest replay '{}'{given}", target.display())?;
