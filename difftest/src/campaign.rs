@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use contextvars_spec::{
-    Engine, EngineError, Identity, Limits, Observe, Provenance, RuleSet, Step, Trace, Version, load_trace, validate_steps,
-};
+use contextvars_spec::{Engine, EngineError, Identity, Provenance, RuleSet, Step, Trace, Version, load_trace};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use thiserror::Error;
@@ -21,7 +19,7 @@ use crate::hang::{self, Begun, Watch};
 use crate::laws::Checked;
 use crate::lockstep::{self, Divergence};
 use crate::shard::Shard;
-use crate::{save, shrink};
+use crate::{minimize, save};
 
 /// How many genes a trace grows from at the most, before it looks at everything. Longer traces meet
 /// few further situations and shrink more slowly; shorter ones build too little state.
@@ -41,27 +39,6 @@ pub const SHORT: u64 = FIRST_LENGTHS.len() as u64 * CASES_OF_A_LENGTH;
 /// In one trace of so many it is followed which situations of CPython's trie it meets: the shape is
 /// built again for that, which takes about as long as generating the trace.
 pub const FOLLOW: u64 = 8;
-
-/// From how many steps on a trace is long: while it is shrunk it is not observed after every step,
-/// and it is not grown again, since either would take most of the time.
-const LONG: usize = 300;
-
-/// How much of the state is recorded of a trace that is shrunk, in objects and bindings: after every step
-/// of most, and as much in all of one with dozens of variables as takes a millisecond.
-const OBSERVED: usize = 1 << 12;
-
-/// What an engine in a process of its own may take to answer a trace that is being shrunk: a hundred times as long
-/// as most take, and eight times the memory. What hangs, or takes all that there is, is met again and again.
-const WHILE_SHRINKING: Limits = Limits { is_fresh: true, patience: Duration::from_millis(50), memory: Some(32 << 20) };
-
-/// As long as most of a trace is to go: of a try in a process of its own, that process takes more than half the time.
-const WHILE_MOST_GOES: Limits = Limits { is_fresh: false, ..WHILE_SHRINKING };
-
-/// What it may take where nothing is shown within those limits.
-const UNLIMITED: Limits = Limits { is_fresh: true, patience: Duration::MAX, memory: None };
-
-/// How many times proptest's own shrinking is tried before delta debugging takes over.
-const PROPTEST_ATTEMPTS: usize = 200;
 
 /// How many traces of a hundred have user code that operations call back into: it takes its time, and
 /// only engines in processes of their own are given it.
@@ -330,21 +307,15 @@ fn run_case(
     }
     let mut is_shown = false;
     if let Some(divergence) = ran.divergence {
-        // What earlier traces have broken of a process is not this one's doing.
-        let isolates = isolate(engines, Some(WHILE_SHRINKING));
-        let alone = if isolates { lockstep::run(engines, &grown, observe, None)?.divergence } else { Some(divergence.clone()) };
+        let alone = minimize::alone(&grown, observe, &divergence, engines)?;
         is_shown = alone.is_some();
         let (steps, divergence) = match alone {
             None => (grown.clone(), divergence),
             Some(divergence) => {
-                let coarse = with_concerned(&divergence, engines, |engines| match grown.len() {
-                    ..LONG if !divergence.hangs => shrink_genome(&mut tree, &divergence, engines, interrupt),
-                    _ => None,
-                });
-                minimize(&coarse.unwrap_or_else(|| grown.clone()), divergence, engines, interrupt)
+                let coarse = minimize::by_genes(&mut tree, &grown, &divergence, engines, interrupt);
+                minimize::minimize(coarse.as_deref().unwrap_or(&grown), divergence, engines, interrupt)
             }
         };
-        isolate(engines, None);
         let mut trace = counterexample(steps, &divergence, engines);
         if let Some(provenance) = &mut trace.provenance {
             provenance.seed = Some(plan.seed);
@@ -364,11 +335,6 @@ fn run_case(
     Ok((grown.len() as u64, is_shown))
 }
 
-/// Whether any of the engines does so ([`Engine::isolate`]).
-fn isolate(engines: &mut [Box<dyn Engine>], limits: Option<Limits>) -> bool {
-    engines.iter_mut().map(|engine| engine.isolate(limits)).filter(|isolates| *isolates).count() > 0
-}
-
 /// Saves a counterexample, unless its place is taken by one that still shows the same and is no
 /// larger. What stands there and is no trace is moved aside. Answers the file.
 ///
@@ -380,7 +346,7 @@ pub fn keep_smallest(folder: &Path, trace: &Trace, divergence: &Divergence, engi
     let path = save::path_of(folder, &signature);
     match load_trace(&path) {
         Ok(old) => {
-            let shown = diverges(&old.steps, divergence, engines).map(|divergence| divergence.signature());
+            let shown = minimize::diverges(&old.steps, divergence, engines).map(|divergence| divergence.signature());
             if shown == Some(signature) && save::rank(&old) <= save::rank(trace) {
                 return Ok(path);
             }
@@ -390,125 +356,6 @@ pub fn keep_smallest(folder: &Path, trace: &Trace, divergence: &Divergence, engi
     }
     save::write(&path, trace)?;
     Ok(path)
-}
-
-/// Whether the same engine still differs, after every step or nearly. An engine that fails shows nothing.
-fn diverges(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> Option<Divergence> {
-    differs(steps, like, engines, lockstep::closest_within(OBSERVED, steps))
-}
-
-/// As [`diverges`], but for what only the states between show: much sooner, since a state lists every
-/// binding of every context.
-fn answers_differ(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> bool {
-    differs(steps, like, engines, Observe::Every(usize::MAX)).is_some()
-}
-
-fn differs(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>], observe: Observe) -> Option<Divergence> {
-    let ran = lockstep::run(engines, steps, observe, None).ok()?;
-    // Which of the two is at fault alone may show with fewer steps.
-    let concerned = [Some(&like.right), like.left.as_ref()];
-    ran.divergence.filter(|divergence| concerned.into_iter().flatten().any(|engine| engine.name == divergence.right.name))
-}
-
-/// Works with the two engines that a divergence is about; what the others answer does not matter to it.
-fn with_concerned<R>(like: &Divergence, engines: &mut [Box<dyn Engine>], work: impl FnOnce(&mut [Box<dyn Engine>]) -> R) -> R {
-    let at = engines.iter().position(|engine| engine.identity().name == like.right.name).unwrap_or(0).max(1);
-    if at >= engines.len() {
-        return work(engines);
-    }
-    engines[1..=at].rotate_right(1);
-    let result = work(&mut engines[..2]);
-    engines[1..=at].rotate_left(1);
-    result
-}
-
-/// Proptest's shrinking, on settings and genes: coarse, quick, and blind to what steps mean.
-fn shrink_genome(
-    tree: &mut impl ValueTree<Value = Genome>,
-    like: &Divergence,
-    engines: &mut [Box<dyn Engine>],
-    interrupt: &AtomicBool,
-) -> Option<Vec<Step>> {
-    let mut best = None;
-    let mut moved = tree.simplify();
-    for _ in 0..PROPTEST_ATTEMPTS {
-        if !moved || interrupt.load(Ordering::Relaxed) {
-            break;
-        }
-        let steps = grow(&tree.current(), Observe::Every(usize::MAX)).steps;
-        moved = if answers_differ(&steps, like, engines) {
-            best = Some(steps);
-            tree.simplify()
-        } else {
-            tree.complicate()
-        };
-    }
-    best
-}
-
-/// Delta debugging, and the divergence that is left at the end of it, or where `interrupt` says to end. Engines whose
-/// processes are quick to start have one for every trace, so that what is left shows by itself.
-pub fn minimize(
-    steps: &[Step],
-    divergence: Divergence,
-    engines: &mut [Box<dyn Engine>],
-    interrupt: &AtomicBool,
-) -> (Vec<Step>, Divergence) {
-    with_concerned(&divergence.clone(), engines, |engines| {
-        if !isolate(engines, Some(WHILE_MOST_GOES)) {
-            let most = by_answers(steps, &divergence, engines, interrupt);
-            let fewer = by_states(steps, most.as_deref(), &divergence, engines, interrupt);
-            let left = diverges(&fewer, &divergence, engines).unwrap_or(divergence);
-            return (fewer, left);
-        }
-        let shows = |steps: &[Step], engines: &mut [Box<dyn Engine>]| {
-            isolate(engines, Some(UNLIMITED));
-            diverges(steps, &divergence, engines)
-        };
-        let most = by_answers(steps, &divergence, engines, interrupt);
-        // What earlier traces had broken of the process, a new one does not show.
-        let most = most.filter(|most| shows(most, engines).is_some());
-        for limits in [WHILE_SHRINKING, UNLIMITED] {
-            isolate(engines, Some(limits));
-            let most = most.clone().or_else(|| by_answers(steps, &divergence, engines, interrupt));
-            let fewer = by_states(steps, most.as_deref(), &divergence, engines, interrupt);
-            // What was only too slow hangs no more when it is given all the time that there is.
-            let left = shows(&fewer, engines);
-            isolate(engines, None);
-            if let Some(left) = left {
-                return (fewer, left);
-            }
-        }
-        (steps.to_vec(), divergence)
-    })
-}
-
-/// Most of what can go, by what shows soonest, if that shows anything.
-fn by_answers(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>], interrupt: &AtomicBool) -> Option<Vec<Step>> {
-    let steps = without_the_rest(steps, like, engines);
-    // Nothing fails any more once it is to end, and what has failed so far is what is left.
-    let mut fails = |steps: &[Step]| !interrupt.load(Ordering::Relaxed) && answers_differ(steps, like, engines);
-    fails(steps).then(|| shrink::shrink_roughly(steps, &mut fails))
-}
-
-/// All that can go, with a look at the state after every step: single steps, where it is known what is left by answers.
-fn by_states(
-    steps: &[Step],
-    by_answers: Option<&[Step]>,
-    like: &Divergence,
-    engines: &mut [Box<dyn Engine>],
-    interrupt: &AtomicBool,
-) -> Vec<Step> {
-    let (steps, size) = by_answers.map_or((steps, steps.len()), |left| (left, 1));
-    shrink::shrink_from(steps, size, &mut |steps| !interrupt.load(Ordering::Relaxed) && diverges(steps, like, engines).is_some())
-}
-
-/// The steps without those after the first difference, which go at once, most often; but a program may name what one of
-/// these makes.
-fn without_the_rest<'a>(steps: &'a [Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> &'a [Step] {
-    let end = diverges(steps, like, engines).map_or(steps.len(), |found| steps.len().min(found.difference.step + 1));
-    let left = &steps[..end];
-    if validate_steps(left).is_ok() && diverges(left, like, engines).is_some() { left } else { steps }
 }
 
 /// The trace of a counterexample, with its provenance.

@@ -11,6 +11,7 @@ pub mod hang;
 pub mod laws;
 pub mod lockstep;
 pub mod merge;
+pub mod minimize;
 mod panics;
 pub mod program;
 pub mod report;

@@ -23,8 +23,8 @@ pub struct Divergence {
     pub difference: Difference,
     /// What the two answered there.
     pub answers: Vec<Answer>,
-    /// Whether it is that one does not answer.
-    pub hangs: bool,
+    /// How one of the two ended that was to answer.
+    pub crash: Option<Crash>,
 }
 
 impl Divergence {
@@ -50,16 +50,15 @@ impl Divergence {
         }
     }
 
+    /// Whether it is that one does not answer.
+    #[must_use]
+    pub fn hangs(&self) -> bool {
+        matches!(self.crash, Some(Crash::Hang(_)))
+    }
+
     /// The process of an engine ended that is held to no other.
     fn of_crash(engine: Identity, steps: &[Step], crash: Crash) -> Self {
-        Self {
-            law: None,
-            left: None,
-            right: engine,
-            difference: crash_alone(steps, crash),
-            answers: Vec::new(),
-            hangs: is_hang(Some(crash)),
-        }
+        Self { law: None, left: None, right: engine, difference: crash_alone(steps, crash), answers: Vec::new(), crash: Some(crash) }
     }
 
     /// A law that an engine breaks by two of its answers.
@@ -71,7 +70,7 @@ impl Divergence {
             .unzip();
         let text = format!("{text}; {}", tags.join(" and "));
         let difference = Difference { step: second, text, kind: law.id().to_owned() };
-        Self { law: Some(law), left: None, right: engine, difference, answers, hangs: false }
+        Self { law: Some(law), left: None, right: engine, difference, answers, crash: None }
     }
 }
 
@@ -185,10 +184,10 @@ pub fn run(engines: &mut [Box<dyn Engine>], steps: &[Step], observe: Observe, mu
             lockstep.divergence = lockstep.hold_to_laws(engines[index].identity(), steps, &run, until);
         }
         if let (None, Some(difference)) = (&lockstep.divergence, difference) {
-            let hangs = is_hang(left.crash) || is_hang(run.crash);
+            let crash = left.crash.or(run.crash);
             let answers = [left, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect();
             let (left, right) = (Some(engines[*first].identity()), engines[index].identity());
-            lockstep.divergence = Some(Divergence { law: None, left, right, answers, difference, hangs });
+            lockstep.divergence = Some(Divergence { law: None, left, right, answers, difference, crash });
         }
         if lockstep.divergence.is_some() {
             break;
@@ -236,10 +235,6 @@ pub fn can_run(engine: &dyn Engine, trace: &Trace) -> bool {
     engine.python_version() >= trace.since() && Needs::of(&trace.steps).are_met_by(engine, false)
 }
 
-fn is_hang(crash: Option<Crash>) -> bool {
-    matches!(crash, Some(Crash::Hang(_)))
-}
-
 /// What the engine answers; a panic of the implementation under test is an answer too.
 fn answer(engine: &mut dyn Engine, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
     hang::ask();
@@ -265,6 +260,6 @@ pub fn check_recorded(engine: &mut dyn Engine, trace: &Trace) -> Result<Option<D
         right: engine.identity(),
         answers: [&recorded, &run].into_iter().filter_map(|run| run.answers.get(difference.step).cloned()).collect(),
         difference,
-        hangs: is_hang(run.crash),
+        crash: run.crash,
     }))
 }

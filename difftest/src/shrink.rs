@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::mem::{Discriminant, discriminant};
 
 use contextvars_spec::{Equality, Handle, Object, Operation, Program, Step, ThreadId, Value, validate_steps};
 
@@ -135,14 +136,19 @@ fn shorter(program: &Program) -> impl Iterator<Item = Program> {
     })
 }
 
-/// Tries plainer operands: of many steps at once, since most do not matter, and then one at a time.
+/// Tries plainer operands: of all steps of a kind at once, since most do not matter, and then one at a time.
 fn simplify(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
-    for parts in [1, 2, 4] {
-        let size = best.len().div_ceil(parts).max(1);
-        for start in (0..best.len()).step_by(size) {
-            while let Some(candidate) = all_plainer(best, start..best.len().min(start + size)).filter(|steps| fails(steps)) {
-                *best = candidate;
-            }
+    let kinds = kinds(best);
+    let mut try_all = |how: &dyn Fn(&Step) -> Option<Step>| {
+        if let Some(plainer) = all_plainer(best, how).filter(|steps| fails(steps)) {
+            *best = plainer;
+        }
+    };
+    // What is entered in a thread is left there, so that they move together or not at all.
+    try_all(&|step| Some(Step::new(ThreadId::MAIN, step.operation.clone())));
+    for (kind, ways) in kinds {
+        for way in 0..ways {
+            try_all(&|step| plainer(step).into_iter().nth(way).filter(|_| discriminant(&step.operation) == kind));
         }
     }
     for index in 0..best.len() {
@@ -157,13 +163,22 @@ fn simplify(best: &mut Vec<Step>, fails: &mut dyn FnMut(&[Step]) -> bool) {
     }
 }
 
-/// The steps with all of a range made plainer in one way, where they can be.
-fn all_plainer(steps: &[Step], range: std::ops::Range<usize>) -> Option<Vec<Step>> {
-    let mut changed = steps.to_vec();
-    for step in &mut changed[range] {
-        let plainer = plainer(step).into_iter().find(|plainer| plainer != step);
-        plainer.into_iter().for_each(|plainer| *step = plainer);
+/// The kinds of operations that there are, each once, and in how many ways one may be made plainer.
+fn kinds(steps: &[Step]) -> Vec<(Discriminant<Operation>, usize)> {
+    let mut kinds: Vec<(_, usize)> = Vec::new();
+    for step in steps {
+        let (kind, ways) = (discriminant(&step.operation), plainer(step).len());
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, most)) => *most = ways.max(*most),
+            None => kinds.push((kind, ways)),
+        }
     }
+    kinds
+}
+
+/// The steps with each made plainer of which it is said how, where that changes any and leaves a valid trace.
+fn all_plainer(steps: &[Step], how: &dyn Fn(&Step) -> Option<Step>) -> Option<Vec<Step>> {
+    let changed: Vec<_> = steps.iter().map(|step| how(step).unwrap_or_else(|| step.clone())).collect();
     (changed != steps && validate_steps(&changed).is_ok()).then_some(changed)
 }
 

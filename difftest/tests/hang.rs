@@ -1,5 +1,5 @@
 //! Engines that do not answer are noticed, and what they hang on is shrunk in processes of its own; what
-//! earlier traces have broken of a process is not taken for a trace's own doing.
+//! earlier traces have broken of a process is not taken for a trace's own doing, nor for all that can go.
 
 mod liars;
 
@@ -11,8 +11,11 @@ use std::time::Duration;
 use contextvars_difftest::campaign::{self, Plan, Until};
 use contextvars_difftest::engines;
 use contextvars_difftest::hang::Watch;
+use contextvars_difftest::{lockstep, minimize};
 use contextvars_reference::Reference;
-use contextvars_spec::{Engine, EngineError, Identity, Limits, Observe, Operation, Outcome, Run, Step, Version, load_trace};
+use contextvars_spec::{
+    ContextId, Crash, Engine, EngineError, Identity, Limits, Observe, Operation, Outcome, Run, Step, ThreadId, Version, load_trace,
+};
 use liars::{assert_is_shrunk, plan};
 
 /// Never ends where a trace has a reset.
@@ -70,7 +73,7 @@ fn the_cases_that_are_to_come_first_do() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_takes_more_memory_than_it_may_ends() {
-    use contextvars_spec::{Crash, Program, ThreadId, VariableId};
+    use contextvars_spec::{Program, VariableId};
 
     let serve = format!("child={} serve --engine reference", env!("CARGO_BIN_EXE_difftest"));
     let mut engine = engines::start(&serve).expect("an engine that starts");
@@ -148,4 +151,57 @@ fn what_earlier_traces_broke_is_saved_and_not_taken_for_what_was_looked_for() {
     let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
     assert!(outcome.cases > 3, "the run goes on after the first");
     assert!(!outcome.found.is_empty() && outcome.found.values().all(|file| load_trace(file).is_ok()), "{:?}", outcome.found);
+}
+
+/// Breaks its memory: a signal ends it where a trace has so many steps, but where its memory is bounded. Every shrinking
+/// leaves its process so that half of them do.
+struct Corrupt {
+    needs: usize,
+    limits: Option<Limits>,
+}
+
+impl Engine for Corrupt {
+    fn identity(&self) -> Identity {
+        Identity { name: "corrupt".to_owned(), version: "breaks on purpose".to_owned() }
+    }
+
+    fn python_version(&self) -> Version {
+        Version::V3_14
+    }
+
+    fn isolate(&mut self, limits: Option<Limits>) -> bool {
+        self.limits = limits;
+        self.needs = if limits.is_none() { self.needs.div_ceil(2) } else { self.needs };
+        true
+    }
+
+    fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
+        let is_bounded = self.limits.is_some_and(|limits| limits.memory.is_some());
+        if steps.len() >= self.needs && !is_bounded {
+            return Ok(Run { crash: Some(Crash::Signal(11)), ..Run::default() });
+        }
+        Engine::run(&mut Reference::default(), steps, observe)
+    }
+}
+
+#[test]
+fn what_depends_on_the_memory_of_a_process_is_shrunk_until_nothing_goes() {
+    let make = |number| Operation::Context { context: ContextId(number) };
+    let steps: Vec<_> = (0..8).map(|number| Step::new(ThreadId::MAIN, make(number))).collect();
+    let corrupt = Corrupt { needs: 8, limits: None };
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::default()), Box::new(corrupt)];
+    let found = lockstep::run(&mut engines, &steps, Observe::EveryStep, None).expect("a run").divergence.expect("a crash");
+    let (left, _) = minimize::minimize(&steps, found, &mut engines, &AtomicBool::new(false));
+    assert_eq!(left.len(), 1, "of 4 and of 2 steps some can go once more");
+}
+
+#[test]
+fn what_a_bound_on_memory_hides_shows_by_itself() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let plan = Plan { until: Until::Found(Duration::from_secs(20)), ..plan(0, out.path()) };
+    let make =
+        || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Corrupt { needs: 8, limits: None })]) };
+    let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
+    let steps = outcome.found.values().map(|file| load_trace(file).expect("a saved counterexample loads").steps.len());
+    assert_eq!(steps.collect::<Vec<_>>(), [1], "the first that shows, and shrunk");
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use contextvars_difftest::campaign::{self, SHORT};
 use contextvars_difftest::engines::optimized::Optimized;
-use contextvars_difftest::lockstep;
+use contextvars_difftest::{lockstep, minimize};
 use contextvars_optimized::Shared;
 use contextvars_reference::Reference;
 use contextvars_spec::{
@@ -95,7 +95,7 @@ fn what_a_program_does_is_tried_as_a_step() {
     let mut engines: Vec<Box<dyn Engine>> =
         vec![Box::new(Reference::default()), Box::new(Faulty { name: "shifted", step: shifted, answer: |_, _| () })];
     let found = lockstep::run(&mut engines, &steps, Observe::EveryStep, None).expect("a run").divergence.expect("a divergence");
-    let (left, _) = campaign::minimize(&steps, found, &mut engines, &AtomicBool::new(false));
+    let (left, _) = minimize::minimize(&steps, found, &mut engines, &AtomicBool::new(false));
     assert!(left.len() <= 8, "{} of {} steps are left", left.len(), steps.len());
 }
 
@@ -119,7 +119,7 @@ fn what_a_program_names_stays_behind_the_difference() {
     let mut engines: Vec<Box<dyn Engine>> =
         vec![Box::new(Reference::default()), Box::new(Faulty { name: "silent", step, answer: |_, _| () })];
     let found = lockstep::run(&mut engines, &steps, Observe::EveryStep, None).expect("a run").divergence.expect("a divergence");
-    let (left, _) = campaign::minimize(&steps, found, &mut engines, &AtomicBool::new(false));
+    let (left, _) = minimize::minimize(&steps, found, &mut engines, &AtomicBool::new(false));
     assert_eq!(validate_steps(&left), Ok(()), "{left:?}");
 }
 

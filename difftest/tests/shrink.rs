@@ -1,8 +1,8 @@
-//! Counterexamples in which programs run, and others that show the same with less.
+//! Counterexamples in which programs run, and others that show the same with less; and how often it must show for that.
 
 use contextvars_difftest::shrink::shrink;
 use contextvars_reference::Reference;
-use contextvars_spec::{Engine, Object, Observe, Operation, Outcome, Program, Step};
+use contextvars_spec::{Engine, Object, Observe, Operation, Outcome, Program, Step, ThreadId, TokenId, Value, VariableId};
 
 /// Two contexts whose comparison runs programs: the first gets a variable and enters a context in which it is not
 /// bound, the second sets and gets it.
@@ -81,4 +81,34 @@ fn what_programs_do_one_after_another_is_tried_as_steps() {
     });
     let has_programs = left.iter().any(|step| step.operation.programs().any(|program| !program.is_empty()));
     assert!(left.len() <= 5 && !has_programs, "{left:#?}");
+}
+
+/// What hangs takes all of its time each time that it shows.
+#[test]
+fn what_no_operation_of_a_kind_needs_goes_from_all_at_once() {
+    let variable = |number: u32| Operation::ContextVar {
+        name: format!("name{number}").into(),
+        hash: Some(i64::from(number % 4)),
+        default: Some(Value::Missing),
+        on_hash: Program::default(),
+        variable: VariableId(number),
+    };
+    let set = |number| Operation::VarSet { variable: VariableId(number), value: Value::Missing, token: TokenId(number) };
+    let steps: Vec<_> = (0..64).flat_map(|number| [variable(number), set(number)]).map(|made| Step::new(ThreadId::MAIN, made)).collect();
+    let needs = |step: &Step| match &step.operation {
+        Operation::ContextVar { hash, variable, .. } => *hash == Some(i64::from(variable.0 % 4)),
+        _ => true,
+    };
+    let mut shown = 0;
+    let left = shrink(&steps, &mut |tried| {
+        let shows = tried.len() == steps.len() && tried.iter().all(needs);
+        shown += usize::from(shows);
+        shows
+    });
+    let is_plain = |step: &Step| match &step.operation {
+        Operation::ContextVar { name, default, .. } => name.to_string() == "a" && default.is_none(),
+        operation => matches!(operation, Operation::VarSet { value: Value::None, .. }),
+    };
+    assert!(left.iter().all(is_plain), "{left:#?}");
+    assert_eq!(shown, 3, "of names, defaults and values, each once");
 }

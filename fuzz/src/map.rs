@@ -151,12 +151,15 @@ struct PlainToken {
     used: bool,
 }
 
+/// An iterator, what a map's says in its order, and how many entries there were when they were made.
+type IteratorPair = (Iter<u8>, std::vec::IntoIter<(usize, u8)>, usize);
+
 /// Both sides. Contexts have one index on either; a forgotten one has no handle any more.
 struct Pair {
     variables: Vec<(ContextVar<u8>, u64)>,
     contexts: Vec<(Option<Context<u8>>, Model)>,
     tokens: Vec<(Token<u8>, PlainToken)>,
-    iterators: Vec<(Iter<u8>, std::vec::IntoIter<(usize, u8)>, usize)>,
+    iterators: Vec<IteratorPair>,
     threads: [(ThreadState<u8>, Option<usize>); 2],
     age: u64,
 }

@@ -1,11 +1,12 @@
 //! Holding the optimized implementation to the reference, and saving what differs.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use contextvars_difftest::engines::optimized::Optimized;
-use contextvars_optimized::Shared;
 use contextvars_difftest::generate::grow;
-use contextvars_difftest::{campaign, lockstep, program};
+use contextvars_difftest::{campaign, lockstep, minimize, program};
+use contextvars_optimized::Shared;
 use contextvars_reference::Reference;
 use contextvars_spec::{Engine, Observe, Run, Step, parse_trace};
 
@@ -58,7 +59,7 @@ fn check(steps: &[Step], observe: Observe, known: Option<Run>) {
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::default()), Box::new(Optimized::<Shared>::default())];
     let ran = lockstep::run(&mut engines, steps, observe, known).unwrap_or_else(|error| panic!("{error}"));
     let Some(divergence) = ran.divergence else { return };
-    let (steps, divergence) = campaign::minimize(steps, divergence, &mut engines);
+    let (steps, divergence) = minimize::minimize(steps, divergence, &mut engines, &AtomicBool::new(false));
     let trace = campaign::counterexample(steps, &divergence, &engines);
     let folder = std::env::var_os(FOLDER).map_or_else(|| PathBuf::from("traces/found"), PathBuf::from);
     match campaign::keep_smallest(&folder, &trace, &divergence, &mut engines) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use contextvars_difftest::{campaign, lockstep, save};
+use contextvars_difftest::{campaign, lockstep, minimize, save};
 use contextvars_spec::load_trace;
 
 use super::{DIVERGENCE, Ended, interrupt};
@@ -19,7 +19,7 @@ pub(crate) fn shrink(file: &Path, out: Option<&Path>, arguments: &EngineArgument
         return Ok(ExitCode::SUCCESS);
     };
     let interrupt = interrupt()?;
-    let (steps, divergence) = campaign::minimize(&original.steps, divergence, &mut engines, &interrupt);
+    let (steps, divergence) = minimize::minimize(&original.steps, divergence, &mut engines, &interrupt);
     let mut trace = campaign::counterexample(steps, &divergence, &engines);
     if let (Some(now), Some(before)) = (&mut trace.provenance, &original.provenance) {
         now.seed = before.seed;
