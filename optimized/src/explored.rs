@@ -68,6 +68,9 @@ impl Sharing for Explored {
     fn wait(_turns: u32) {
         loom::thread::yield_now();
     }
+    fn back_off() {
+        loom::thread::yield_now();
+    }
     fn value<V>(value: V) -> Value<V> {
         Value(Counted::new(false, || value))
     }

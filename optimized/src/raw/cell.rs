@@ -185,7 +185,10 @@ impl<V, S: Sharing> ContextCell<V, S> {
             match self.lock.replace(seen, seen - 1) {
                 // SAFETY: INVARIANT 14.
                 Ok(_) => return Some(unsafe { Hamt::of_counted(seen >> AHEAD_BITS) }),
-                Err(other) => seen = other,
+                Err(_) => {
+                    S::back_off();
+                    seen = self.lock.get();
+                }
             }
         }
         None
