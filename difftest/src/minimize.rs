@@ -98,21 +98,22 @@ pub fn minimize(
     interrupt: &AtomicBool,
 ) -> (Vec<Step>, Divergence) {
     with_concerned(&divergence.clone(), engines, |engines| {
+        let isolates = isolate(engines, Some(WHILE_MOST_GOES));
+        let mut most = by_answers(steps, &divergence, engines, interrupt);
+        if !isolates {
+            let fewer = by_states(steps, most.as_deref(), &divergence, engines, interrupt);
+            let left = diverges(&fewer, &divergence, engines).unwrap_or(divergence);
+            return (fewer, left);
+        }
         let (mut steps, mut divergence) = (steps.to_vec(), divergence);
         loop {
-            let (fewer, left) = if isolate(engines, None) {
-                minimize_apart(&steps, divergence, engines, interrupt)
-            } else {
-                let most = by_answers(&steps, &divergence, engines, interrupt);
-                let fewer = by_states(&steps, most.as_deref(), &divergence, engines, interrupt);
-                let left = diverges(&fewer, &divergence, engines).unwrap_or(divergence);
-                (fewer, left)
-            };
-            // What a signal ends has broken its memory before, and what that breaks depends on all that was tried:
+            (steps, divergence) = apart_by_states(&steps, most, divergence, engines, interrupt);
+            // What a signal ends has broken its memory before, and what that comes to depends on all that was tried:
             // when it is begun again, more may go.
-            let is_final = fewer == steps || !matches!(left.crash, Some(Crash::Signal(_)));
-            (steps, divergence) = (fewer, left);
-            if is_final {
+            isolate(engines, Some(WHILE_MOST_GOES));
+            let is_signal = matches!(divergence.crash, Some(Crash::Signal(_)));
+            most = if is_signal { by_answers(&steps, &divergence, engines, interrupt) } else { None };
+            if most.as_ref().is_none_or(|most| *most == steps) {
                 isolate(engines, None);
                 return (steps, divergence);
             }
@@ -120,9 +121,10 @@ pub fn minimize(
     })
 }
 
-/// Delta debugging, with an engine in processes of its own.
-fn minimize_apart(
+/// All that can go, with an engine in processes of its own, of what is left by answers, if that shows by itself.
+fn apart_by_states(
     steps: &[Step],
+    by_answers: Option<Vec<Step>>,
     divergence: Divergence,
     engines: &mut [Box<dyn Engine>],
     interrupt: &AtomicBool,
@@ -131,13 +133,11 @@ fn minimize_apart(
         isolate(engines, Some(UNLIMITED));
         diverges(steps, &divergence, engines)
     };
-    isolate(engines, Some(WHILE_MOST_GOES));
-    let most = by_answers(steps, &divergence, engines, interrupt);
     // What earlier traces had broken of the process, a new one does not show.
-    let most = most.filter(|most| shows(most, engines).is_some());
+    let most = by_answers.filter(|most| shows(most, engines).is_some());
     for limits in [WHILE_SHRINKING, UNLIMITED] {
         isolate(engines, Some(limits));
-        let most = most.clone().or_else(|| by_answers(steps, &divergence, engines, interrupt));
+        let most = most.clone().or_else(|| self::by_answers(steps, &divergence, engines, interrupt));
         // What does not show within these limits would lose nothing.
         if diverges(most.as_deref().unwrap_or(steps), &divergence, engines).is_none() {
             continue;
@@ -187,7 +187,15 @@ pub(crate) fn diverges(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn
 /// As [`diverges`], but for what only the states between show: much sooner, since a state lists every
 /// binding of every context.
 fn answers_differ(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>]) -> bool {
-    differs(steps, like, engines, Observe::Every(usize::MAX)).is_some()
+    let Some(shown) = differs(steps, like, engines, Observe::Every(usize::MAX)) else { return false };
+    let ends = |divergence: &Divergence| matches!(divergence.crash, Some(Crash::Signal(_) | Crash::Exit(_)));
+    if !ends(like) && !ends(&shown) {
+        return true;
+    }
+    // An earlier trace may have broken the memory of the process. A new one is asked what is asked in the end, since
+    // what broken memory comes to depends on that, too.
+    engines.iter_mut().for_each(|engine| engine.distrust());
+    diverges(steps, like, engines).is_some()
 }
 
 fn differs(steps: &[Step], like: &Divergence, engines: &mut [Box<dyn Engine>], observe: Observe) -> Option<Divergence> {

@@ -153,10 +153,11 @@ fn what_earlier_traces_broke_is_saved_and_not_taken_for_what_was_looked_for() {
     assert!(!outcome.found.is_empty() && outcome.found.values().all(|file| load_trace(file).is_ok()), "{:?}", outcome.found);
 }
 
-/// Breaks its memory: a signal ends it where a trace has so many steps, but where its memory is bounded. Every shrinking
-/// leaves its process so that half of them do.
+/// Breaks its memory: a signal ends it where a trace has so many steps. Some of it shows only where memory has no bound,
+/// and of some half as many steps do in every next process that is given many traces.
 struct Corrupt {
     needs: usize,
+    hides: bool,
     limits: Option<Limits>,
 }
 
@@ -171,13 +172,15 @@ impl Engine for Corrupt {
 
     fn isolate(&mut self, limits: Option<Limits>) -> bool {
         self.limits = limits;
-        self.needs = if limits.is_none() { self.needs.div_ceil(2) } else { self.needs };
+        if limits.is_some_and(|limits| !limits.is_fresh && !self.hides) {
+            self.needs = self.needs.div_ceil(2);
+        }
         true
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
-        let is_bounded = self.limits.is_some_and(|limits| limits.memory.is_some());
-        if steps.len() >= self.needs && !is_bounded {
+        let is_hidden = self.hides && self.limits.is_some_and(|limits| limits.memory.is_some());
+        if steps.len() >= self.needs && !is_hidden {
             return Ok(Run { crash: Some(Crash::Signal(11)), ..Run::default() });
         }
         Engine::run(&mut Reference::default(), steps, observe)
@@ -188,7 +191,7 @@ impl Engine for Corrupt {
 fn what_depends_on_the_memory_of_a_process_is_shrunk_until_nothing_goes() {
     let make = |number| Operation::Context { context: ContextId(number) };
     let steps: Vec<_> = (0..8).map(|number| Step::new(ThreadId::MAIN, make(number))).collect();
-    let corrupt = Corrupt { needs: 8, limits: None };
+    let corrupt = Corrupt { needs: 8, hides: false, limits: None };
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::default()), Box::new(corrupt)];
     let found = lockstep::run(&mut engines, &steps, Observe::EveryStep, None).expect("a run").divergence.expect("a crash");
     let (left, _) = minimize::minimize(&steps, found, &mut engines, &AtomicBool::new(false));
@@ -199,9 +202,10 @@ fn what_depends_on_the_memory_of_a_process_is_shrunk_until_nothing_goes() {
 fn what_a_bound_on_memory_hides_shows_by_itself() {
     let out = tempfile::tempdir().expect("a temporary folder");
     let plan = Plan { until: Until::Found(Duration::from_secs(20)), ..plan(0, out.path()) };
-    let make =
-        || -> Result<Vec<Box<dyn Engine>>, _> { Ok(vec![Box::new(Reference::default()), Box::new(Corrupt { needs: 8, limits: None })]) };
+    let make = || -> Result<Vec<Box<dyn Engine>>, _> {
+        Ok(vec![Box::new(Reference::default()), Box::new(Corrupt { needs: 8, hides: true, limits: None })])
+    };
     let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
     let steps = outcome.found.values().map(|file| load_trace(file).expect("a saved counterexample loads").steps.len());
-    assert_eq!(steps.collect::<Vec<_>>(), [1], "the first that shows, and shrunk");
+    assert_eq!(steps.collect::<Vec<_>>(), [8], "the first that shows, and shrunk");
 }
