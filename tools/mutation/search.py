@@ -22,9 +22,9 @@ SEED = 1
 LIBRARY = "optimized,confined"
 # How many seconds it takes at the most to find a fault and to shrink what shows it.
 LIMIT = 10
-# Seconds of search, and of one in a new process for every trace.
-QUICK = 3
-FIRST = 2
+# Seconds of search: of the optimized implementation, and of one in a new process for every trace; of the model.
+LONG, FIRST = 6, 2
+QUICK = 2.5
 # How many traces of a hundred have programs: as by default, and where it is they that show the most.
 PROGRAMS, MANY_PROGRAMS, MOST_PROGRAMS = 4, 15, 60
 # From so many seconds on a run does not end: shrinking takes some after the search.
@@ -92,7 +92,7 @@ class Copy:
         out = self.folder / "found"
         shutil.rmtree(out, ignore_errors=True)
         command = [str(tester), "run", "--engines", engines, "--patience", patience(engines), "--jobs", "1", "--seed", str(seed)]
-        command += ["--programs", str(programs), "--time", f"{seconds}s", "--until-found", "--json", "--out", str(out)]
+        command += ["--programs", str(programs), "--time", f"{seconds * 1000:.0f}ms", "--until-found", "--json", "--out", str(out)]
         began = time.monotonic()
         status, output = self.run(command)
         return status, json.loads(output) if output else None, time.monotonic() - began
@@ -122,7 +122,7 @@ class Copy:
         """The runs that look for a fault: engines, seconds, and how many traces of a hundred have programs. What
         the first traces of a process alone show is looked for in many processes."""
         if not mutant.file.startswith("reference/"):
-            return [(f"reference,{LIBRARY}", 2 * QUICK, PROGRAMS), (f"reference,{self.served('fresh', 'optimized')}", FIRST, PROGRAMS)]
+            return [(f"reference,{LIBRARY}", LONG, PROGRAMS), (f"reference,{self.served('fresh', 'optimized')}", FIRST, PROGRAMS)]
         # The formal model runs no programs. What the model answers by itself, it answers in a process of its own.
         pythons = [engine for engine in self.also.split(",") if "python" in engine]
         others = [engine for engine in self.also.split(",") if engine and engine not in pythons] + [self.served("child", "reference")]
