@@ -19,12 +19,12 @@ const LONG: usize = 300;
 /// of most, and as much in all of one with dozens of variables as takes a millisecond.
 const OBSERVED: usize = 1 << 12;
 
-/// What an engine in a process of its own may take to answer a trace that is being shrunk: fifty times as long
+/// What an engine in a process of its own may take to answer a trace that is being shrunk: a hundred times as long
 /// as most take, and eight times the memory. What hangs, or takes all that there is, is met again and again.
-const WHILE_SHRINKING: Limits = Limits { is_fresh: true, patience: Duration::from_millis(25), memory: Some(32 << 20) };
+const WHILE_SHRINKING: Limits = Limits { is_fresh: true, patience: Duration::from_millis(50), memory: Some(32 << 20) };
 
-/// As long as most of a trace is to go: of a try in a process of its own, that process takes more than half the time.
-const WHILE_MOST_GOES: Limits = Limits { is_fresh: false, ..WHILE_SHRINKING };
+/// What it may take where it is known to hang, and takes all of that whenever it shows.
+const WHILE_IT_HANGS: Limits = Limits { patience: Duration::from_millis(25), ..WHILE_SHRINKING };
 
 /// What it may take where nothing is shown within those limits.
 const UNLIMITED: Limits = Limits { is_fresh: true, patience: Duration::MAX, memory: None };
@@ -98,7 +98,10 @@ pub fn minimize(
     interrupt: &AtomicBool,
 ) -> (Vec<Step>, Divergence) {
     with_concerned(&divergence.clone(), engines, |engines| {
-        let isolates = isolate(engines, Some(WHILE_MOST_GOES));
+        let limits = if divergence.hangs() { WHILE_IT_HANGS } else { WHILE_SHRINKING };
+        // Of a try in a process of its own, that process takes more than half the time.
+        let while_most_goes = Limits { is_fresh: false, ..limits };
+        let isolates = isolate(engines, Some(while_most_goes));
         let mut most = by_answers(steps, &divergence, engines, interrupt);
         if !isolates {
             let fewer = by_states(steps, most.as_deref(), &divergence, engines, interrupt);
@@ -107,13 +110,15 @@ pub fn minimize(
         }
         let (mut steps, mut divergence) = (steps.to_vec(), divergence);
         loop {
-            (steps, divergence) = apart_by_states(&steps, most, divergence, engines, interrupt);
+            let (fewer, left) = apart_by_states(&steps, most, divergence, limits, engines, interrupt);
             // What a signal ends has broken its memory before, and what that comes to depends on all that was tried:
             // when it is begun again, more may go.
-            isolate(engines, Some(WHILE_MOST_GOES));
-            let is_signal = matches!(divergence.crash, Some(Crash::Signal(_)));
-            most = if is_signal { by_answers(&steps, &divergence, engines, interrupt) } else { None };
-            if most.as_ref().is_none_or(|most| *most == steps) {
+            isolate(engines, Some(while_most_goes));
+            let is_signal = matches!(left.crash, Some(Crash::Signal(_)));
+            most = if is_signal { by_answers(&fewer, &left, engines, interrupt) } else { None };
+            let is_final = !is_signal || *most.as_ref().unwrap_or(&steps) == fewer;
+            (steps, divergence) = (fewer, left);
+            if is_final {
                 isolate(engines, None);
                 return (steps, divergence);
             }
@@ -126,6 +131,7 @@ fn apart_by_states(
     steps: &[Step],
     by_answers: Option<Vec<Step>>,
     divergence: Divergence,
+    limits: Limits,
     engines: &mut [Box<dyn Engine>],
     interrupt: &AtomicBool,
 ) -> (Vec<Step>, Divergence) {
@@ -135,7 +141,7 @@ fn apart_by_states(
     };
     // What earlier traces had broken of the process, a new one does not show.
     let most = by_answers.filter(|most| shows(most, engines).is_some());
-    for limits in [WHILE_SHRINKING, UNLIMITED] {
+    for limits in [limits, UNLIMITED] {
         isolate(engines, Some(limits));
         let most = most.clone().or_else(|| self::by_answers(steps, &divergence, engines, interrupt));
         // What does not show within these limits would lose nothing.
