@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 from mutation import refuse
@@ -34,6 +35,11 @@ MEMORY = 512 << 10
 # What is not yet written or no longer owned is filled, so that what a fault reads there does not depend on chance;
 # and threads share what they map.
 ALLOCATOR = {"MALLOC_PERTURB_": "165", "MALLOC_ARENA_MAX": "2"}
+# And memory begins at the same address in every process, where the system lets it.
+SAME_ADDRESSES = ["setarch", "--addr-no-randomize"]
+if not shutil.which(SAME_ADDRESSES[0]) or subprocess.run([*SAME_ADDRESSES, "true"], stderr=subprocess.DEVNULL).returncode != 0:
+    print("addresses are chosen by chance here, and with them what a fault does that writes beyond its memory", file=sys.stderr)
+    SAME_ADDRESSES = []
 # The exit status of a tester that cannot show what it met.
 UNSHOWN = 2
 
@@ -100,7 +106,7 @@ class Copy:
     def run(self, command):
         """The exit status and the output; no status where it does not end. Who asks for more memory than
         any run needs gets none."""
-        command = ["sh", "-c", 'ulimit -v "$0" && exec "$@"', str(MEMORY), *command]
+        command = [*SAME_ADDRESSES, "sh", "-c", 'ulimit -v "$0" && exec "$@"', str(MEMORY), *command]
         with subprocess.Popen(command, cwd=self.folder, env=os.environ | ALLOCATOR, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             try:
                 output, _ = process.communicate(timeout=ENDLESS)
@@ -126,9 +132,9 @@ class Copy:
         # The formal model runs no programs. What the model answers by itself, it answers in a process of its own.
         pythons = [engine for engine in self.also.split(",") if "python" in engine]
         others = [engine for engine in self.also.split(",") if engine and engine not in pythons] + [self.served("child", "reference")]
-        searches = [(f"reference,{LIBRARY}", QUICK, MANY_PROGRAMS), (",".join(["reference", *others]), QUICK, PROGRAMS)]
-        # Interpreters alone show what the reference says of finalizers.
-        return searches + [(",".join(["reference", *pythons]), QUICK, MOST_PROGRAMS) for _ in pythons[:1]]
+        # Interpreters alone show what the reference says of finalizers. What they show takes them the longest to shrink.
+        finalizers = [(",".join(["reference", *pythons]), QUICK, MOST_PROGRAMS) for _ in pythons[:1]]
+        return [(f"reference,{LIBRARY}", QUICK, MANY_PROGRAMS), *finalizers, (",".join(["reference", *others]), QUICK, PROGRAMS)]
 
     def number_less(self, engines):
         """The engines, named alike in every copy."""
