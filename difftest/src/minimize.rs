@@ -116,7 +116,8 @@ pub fn minimize(
             isolate(engines, Some(while_most_goes));
             let is_signal = matches!(left.crash, Some(Crash::Signal(_)));
             most = if is_signal { by_answers(&fewer, &left, engines, interrupt) } else { None };
-            let is_final = !is_signal || *most.as_ref().unwrap_or(&steps) == fewer;
+            // What shows only within the limits is found again by every round, and taken by none.
+            let is_final = !is_signal || fewer == steps || most.as_ref() == Some(&fewer);
             (steps, divergence) = (fewer, left);
             if is_final {
                 isolate(engines, None);

@@ -153,11 +153,13 @@ fn what_earlier_traces_broke_is_saved_and_not_taken_for_what_was_looked_for() {
     assert!(!outcome.found.is_empty() && outcome.found.values().all(|file| load_trace(file).is_ok()), "{:?}", outcome.found);
 }
 
-/// Breaks its memory: a signal ends it where a trace has so many steps. Some of it shows only where memory has no bound,
-/// and of some half as many steps do in every next process that is given many traces.
+/// Breaks its memory: a signal ends it where a trace has so many steps.
 struct Corrupt {
     needs: usize,
-    hides: bool,
+    /// Where its memory is bounded, so many.
+    bounded: Option<usize>,
+    /// Whether half as many do in every next process that is given many traces.
+    wears: bool,
     limits: Option<Limits>,
 }
 
@@ -172,30 +174,38 @@ impl Engine for Corrupt {
 
     fn isolate(&mut self, limits: Option<Limits>) -> bool {
         self.limits = limits;
-        if limits.is_some_and(|limits| !limits.is_fresh && !self.hides) {
+        if limits.is_some_and(|limits| !limits.is_fresh && self.wears) {
             self.needs = self.needs.div_ceil(2);
         }
         true
     }
 
     fn run(&mut self, steps: &[Step], observe: Observe) -> Result<Run, EngineError> {
-        let is_hidden = self.hides && self.limits.is_some_and(|limits| limits.memory.is_some());
-        if steps.len() >= self.needs && !is_hidden {
+        let is_bounded = self.limits.is_some_and(|limits| limits.memory.is_some());
+        if steps.len() >= self.bounded.filter(|_| is_bounded).unwrap_or(self.needs) {
             return Ok(Run { crash: Some(Crash::Signal(11)), ..Run::default() });
         }
         Engine::run(&mut Reference::default(), steps, observe)
     }
 }
 
-#[test]
-fn what_depends_on_the_memory_of_a_process_is_shrunk_until_nothing_goes() {
+fn steps_left_of_eight(corrupt: Corrupt) -> usize {
     let make = |number| Operation::Context { context: ContextId(number) };
     let steps: Vec<_> = (0..8).map(|number| Step::new(ThreadId::MAIN, make(number))).collect();
-    let corrupt = Corrupt { needs: 8, hides: false, limits: None };
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::default()), Box::new(corrupt)];
     let found = lockstep::run(&mut engines, &steps, Observe::EveryStep, None).expect("a run").divergence.expect("a crash");
-    let (left, _) = minimize::minimize(&steps, found, &mut engines, &AtomicBool::new(false));
-    assert_eq!(left.len(), 1, "of 4 and of 2 steps some can go once more");
+    minimize::minimize(&steps, found, &mut engines, &AtomicBool::new(false)).0.len()
+}
+
+#[test]
+fn what_depends_on_the_memory_of_a_process_is_shrunk_until_nothing_goes() {
+    let left = steps_left_of_eight(Corrupt { needs: 8, bounded: None, wears: true, limits: None });
+    assert_eq!(left, 1, "of 4 and of 2 steps some can go once more");
+}
+
+#[test]
+fn what_only_a_bound_on_memory_shows_is_not_shrunk_to() {
+    assert_eq!(steps_left_of_eight(Corrupt { needs: 8, bounded: Some(4), wears: false, limits: None }), 8);
 }
 
 #[test]
@@ -203,7 +213,7 @@ fn what_a_bound_on_memory_hides_shows_by_itself() {
     let out = tempfile::tempdir().expect("a temporary folder");
     let plan = Plan { until: Until::Found(Duration::from_secs(20)), ..plan(0, out.path()) };
     let make = || -> Result<Vec<Box<dyn Engine>>, _> {
-        Ok(vec![Box::new(Reference::default()), Box::new(Corrupt { needs: 8, hides: true, limits: None })])
+        Ok(vec![Box::new(Reference::default()), Box::new(Corrupt { needs: 8, bounded: Some(usize::MAX), wears: false, limits: None })])
     };
     let outcome = campaign::run(&plan, &make, &AtomicBool::new(false), &|_, _| (), None).expect("a run");
     let steps = outcome.found.values().map(|file| load_trace(file).expect("a saved counterexample loads").steps.len());
