@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use contextvars_bench::contexts::{self, OpenTelemetry, OverMap, TaskLocal};
+use contextvars_bench::contexts::{self, OverMap};
 use contextvars_bench::maps::{self, Keys};
 use contextvars_bench::measure::{Effort, Work, atomic_addition, medians};
+use contextvars_bench::mechanisms::{OpenTelemetry, TaskLocal};
 use contextvars_bench::results::{Environment, Figure, Results};
 use contextvars_bench::{memory, peers, plot, report, threads};
 use contextvars_optimized::{Confined, Hamt, Shared};
@@ -126,7 +127,7 @@ impl Bench<'_> {
                 let times = medians(&mut works, self.effort());
                 drop(works);
                 for (name, time) in names.into_iter().zip(times) {
-                    self.note("context", operation.name(), size, name, time);
+                    self.note("context", operation.name(), size, name, time / operation.divisor(size));
                 }
             }
         }

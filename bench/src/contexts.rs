@@ -1,10 +1,10 @@
 //! Operations of programs that use contexts, and the mechanisms that can do them.
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use contextvars_optimized::{Confined, Context, ContextVar, Sharing, ThreadState, VarId};
 
+use crate::fresh::Fresh;
 use crate::peers::Map;
 use crate::results::{OURS, OURS_CONFINED};
 
@@ -24,6 +24,10 @@ pub enum Operation {
     GetInTurn,
     /// Enter, look, exit.
     GetAfterSwitch,
+    /// Enter, look once at every variable, exit.
+    GetEachAfterSwitch,
+    /// Two threads, each with a context of its own, look once at every variable in turn.
+    GetEachInThreads,
     /// Bind a variable and drop the token.
     Set,
     /// Bind a variable and undo that.
@@ -42,8 +46,20 @@ use Operation::*;
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 10] =
-        [TaskSpawn, Get, GetShared, GetInTurn, GetAfterSwitch, Set, SetReset, FirstSetAfterCopy, CopyDrop, EnterExit];
+    pub const ALL: [Self; 12] = [
+        TaskSpawn,
+        Get,
+        GetShared,
+        GetInTurn,
+        GetAfterSwitch,
+        GetEachAfterSwitch,
+        GetEachInThreads,
+        Set,
+        SetReset,
+        FirstSetAfterCopy,
+        CopyDrop,
+        EnterExit,
+    ];
 
     /// Its name in tables.
     pub fn name(self) -> &'static str {
@@ -52,12 +68,22 @@ impl Operation {
             GetShared => "get, counted",
             GetInTurn => "get, all in turn",
             GetAfterSwitch => "enter + get + exit",
+            GetEachAfterSwitch => "enter + get each + exit, a get",
+            GetEachInThreads => "get each, two threads in turn",
             Set => "set",
             SetReset => "set + reset",
             FirstSetAfterCopy => "copy + enter + set + exit",
             CopyDrop => "copy + drop",
             EnterExit => "enter + exit",
             TaskSpawn => "task spawn",
+        }
+    }
+
+    /// By how much one repetition counts: some look at every variable.
+    pub fn divisor(self, size: usize) -> f64 {
+        match self {
+            GetEachAfterSwitch | GetEachInThreads => size as f64,
+            _ => 1.0,
         }
     }
 }
@@ -79,8 +105,9 @@ pub fn task_variables<T>(variables: &[T]) -> [&T; 5] {
 pub struct Optimized<S: Sharing> {
     thread: ThreadState<u64, S>,
     other: Context<u64, S>,
+    other_thread: ThreadState<u64, S>,
     variables: Vec<ContextVar<u64, S>>,
-    values: Vec<S::Value<u64>>,
+    fresh: Fresh<S::Value<u64>>,
     cursor: usize,
 }
 
@@ -91,13 +118,13 @@ impl<S: Sharing> Optimized<S> {
         let variables: Vec<_> = (0..size).map(|_| ContextVar::build("v", None, None)).collect();
         // As what a program keeps in a `static`, which nearly every variable is.
         variables.iter().for_each(ContextVar::make_immortal);
-        let values: Vec<_> = (0..size as u64).map(S::value).collect();
         assert!(thread.enter(&context).is_ok());
-        for (variable, value) in variables.iter().zip(&values) {
-            thread.set_shared(variable, value.clone());
+        for (variable, value) in variables.iter().zip(0..) {
+            thread.set(variable, value);
         }
-        let other = context.copy();
-        Self { thread, other, variables, values, cursor: 0 }
+        let (other, other_thread) = (context.copy(), ThreadState::default());
+        assert!(other_thread.enter(&context.copy()).is_ok());
+        Self { thread, other, other_thread, variables, fresh: Fresh::new(S::value), cursor: 0 }
     }
 
     fn next(&mut self) -> usize {
@@ -118,7 +145,7 @@ impl<S: Sharing> Contender for Optimized<S> {
     }
 
     fn run(&mut self, operation: Operation, repeats: u64) -> bool {
-        for _ in 0..repeats {
+        for repeat in 0..repeats {
             match operation {
                 Get => look(&self.thread, black_box(&self.variables[0])),
                 GetShared => drop(black_box(self.thread.find(black_box(&self.variables[0])))),
@@ -131,20 +158,29 @@ impl<S: Sharing> Contender for Optimized<S> {
                     look(&self.thread, black_box(&self.variables[0]));
                     let _ = self.thread.exit(&self.other);
                 }
+                GetEachAfterSwitch => {
+                    let _ = self.thread.enter(&self.other);
+                    self.variables.iter().for_each(|variable| look(&self.thread, variable));
+                    let _ = self.thread.exit(&self.other);
+                }
+                GetEachInThreads => {
+                    let thread = if repeat % 2 == 0 { &self.thread } else { &self.other_thread };
+                    self.variables.iter().for_each(|variable| look(thread, variable));
+                }
                 Set => {
                     let at = self.next();
-                    drop(black_box(self.thread.set_shared(&self.variables[at], self.values[at].clone())));
+                    drop(black_box(self.thread.set_shared(&self.variables[at], self.fresh.next().clone())));
                 }
                 SetReset => {
                     let at = self.next();
-                    let token = self.thread.set_shared(&self.variables[at], self.values[at].clone());
+                    let token = self.thread.set_shared(&self.variables[at], self.fresh.next().clone());
                     let _ = self.thread.reset(&self.variables[at], &token);
                 }
                 FirstSetAfterCopy => {
                     let at = self.next();
                     let task = self.thread.copy_context();
                     let _ = self.thread.enter(&task);
-                    drop(black_box(self.thread.set_shared(&self.variables[at], self.values[at].clone())));
+                    drop(black_box(self.thread.set_shared(&self.variables[at], self.fresh.next().clone())));
                     let _ = self.thread.exit(&task);
                 }
                 CopyDrop => drop(black_box(self.thread.copy_context())),
@@ -154,7 +190,7 @@ impl<S: Sharing> Contender for Optimized<S> {
                 }
                 TaskSpawn => {
                     let variables = task_variables(&self.variables);
-                    let value = &self.values[0];
+                    let value = self.fresh.next();
                     let task = self.thread.copy_context();
                     let _ = self.thread.enter(&task);
                     let token = self.thread.set_shared(variables[0], value.clone());
@@ -238,7 +274,7 @@ pub struct OverMap<M: Map> {
     below: Vec<M>,
     other: M,
     variables: Vec<ContextVar<u64>>,
-    values: Vec<M::Value>,
+    fresh: Fresh<M::Value>,
     cursor: usize,
 }
 
@@ -246,13 +282,12 @@ impl<M: Map> OverMap<M> {
     /// A context of so many variables, entered.
     pub fn new(size: usize) -> Self {
         let variables: Vec<_> = (0..size).map(|_| ContextVar::new("v")).collect();
-        let values: Vec<_> = (0..size as u64).map(M::Value::from).collect();
         let mut current = M::empty();
-        for (variable, value) in variables.iter().zip(&values) {
-            current.insert(variable.id(), value.clone());
+        for (variable, value) in variables.iter().zip(0..) {
+            current.insert(variable.id(), M::Value::from(value));
         }
         let other = current.clone();
-        Self { current, below: Vec::new(), other, variables, values, cursor: 0 }
+        Self { current, below: Vec::new(), other, variables, fresh: Fresh::new(M::Value::from), cursor: 0 }
     }
 
     fn next(&mut self) -> usize {
@@ -306,20 +341,29 @@ impl<M: Map> Contender for OverMap<M> {
                     self.get(black_box(&self.variables[0]).id());
                     drop(self.exit());
                 }
+                GetEachAfterSwitch => {
+                    self.enter(self.other.clone());
+                    self.variables.iter().for_each(|variable| self.get(variable.id()));
+                    drop(self.exit());
+                }
+                GetEachInThreads => {
+                    std::mem::swap(&mut self.current, &mut self.other);
+                    self.variables.iter().for_each(|variable| self.get(variable.id()));
+                }
                 Set => {
                     let at = self.next();
-                    drop(black_box(self.set(self.variables[at].id(), self.values[at].clone())));
+                    drop(black_box(self.set(self.variables[at].id(), self.fresh.next().clone())));
                 }
                 SetReset => {
                     let at = self.next();
                     let key = self.variables[at].id();
-                    let old = self.set(key, self.values[at].clone());
+                    let old = self.set(key, self.fresh.next().clone());
                     self.reset(key, old);
                 }
                 FirstSetAfterCopy => {
                     let at = self.next();
                     self.enter(self.current.clone());
-                    drop(black_box(self.set(self.variables[at].id(), self.values[at].clone())));
+                    drop(black_box(self.set(self.variables[at].id(), self.fresh.next().clone())));
                     drop(self.exit());
                 }
                 CopyDrop => drop(black_box(self.current.clone())),
@@ -330,9 +374,10 @@ impl<M: Map> Contender for OverMap<M> {
                 TaskSpawn => {
                     let keys = task_variables(&self.variables).map(ContextVar::id);
                     self.enter(self.current.clone());
-                    let old = self.set(keys[0], self.values[0].clone());
-                    drop(self.set(keys[1], self.values[0].clone()));
-                    drop(self.set(keys[2], self.values[0].clone()));
+                    let value = self.fresh.next().clone();
+                    let old = self.set(keys[0], value.clone());
+                    drop(self.set(keys[1], value.clone()));
+                    drop(self.set(keys[2], value));
                     for _ in 0..4 {
                         for key in keys {
                             self.get(key);
@@ -342,125 +387,6 @@ impl<M: Map> Contender for OverMap<M> {
                     drop(self.exit());
                 }
             }
-        }
-        true
-    }
-}
-
-/// A value of OpenTelemetry's context, which is found by its type.
-struct Numbered<const NUMBER: usize>(Arc<u64>);
-
-/// OpenTelemetry's context: it can neither set in place nor reset other than by a guard.
-pub struct OpenTelemetry {
-    value: Arc<u64>,
-    guard: Option<opentelemetry::ContextGuard>,
-}
-
-impl OpenTelemetry {
-    /// A context of so many variables, entered; at most eight, since each is a type.
-    pub fn new(size: usize) -> Option<Self> {
-        if size > 8 {
-            return None;
-        }
-        let value = Arc::new(0);
-        let mut context = opentelemetry::Context::new();
-        macro_rules! bind {
-            ($($number:literal)*) => {
-                $(if size > $number { context = context.with_value(Numbered::<$number>(Arc::clone(&value))); })*
-            };
-        }
-        bind!(0 1 2 3 4 5 6 7);
-        let guard = Some(context.attach());
-        Some(Self { value, guard })
-    }
-}
-
-fn opentelemetry_get<const NUMBER: usize>() {
-    opentelemetry::Context::map_current(|context| black_box(context.get::<Numbered<NUMBER>>().map(|value| *value.0)));
-}
-
-impl Contender for OpenTelemetry {
-    fn name(&self) -> String {
-        "opentelemetry".to_owned()
-    }
-
-    fn run(&mut self, operation: Operation, repeats: u64) -> bool {
-        use opentelemetry::Context;
-        debug_assert!(self.guard.is_some(), "the context is attached");
-        for _ in 0..repeats {
-            match operation {
-                Get => opentelemetry_get::<0>(),
-                SetReset => drop(Context::map_current(|context| context.with_value(Numbered::<0>(Arc::clone(&self.value)))).attach()),
-                CopyDrop => drop(black_box(Context::current())),
-                EnterExit => drop(Context::current().attach()),
-                TaskSpawn => {
-                    let _task = Context::current().attach();
-                    let one = Context::map_current(|context| context.with_value(Numbered::<0>(Arc::clone(&self.value)))).attach();
-                    let two = Context::map_current(|context| context.with_value(Numbered::<1>(Arc::clone(&self.value)))).attach();
-                    let three = Context::map_current(|context| context.with_value(Numbered::<2>(Arc::clone(&self.value)))).attach();
-                    for _ in 0..4 {
-                        opentelemetry_get::<0>();
-                        opentelemetry_get::<1>();
-                        opentelemetry_get::<2>();
-                        opentelemetry_get::<3>();
-                        opentelemetry_get::<4>();
-                    }
-                    drop(three);
-                    drop(two);
-                    drop(one);
-                }
-                _ => return false,
-            }
-        }
-        true
-    }
-}
-
-tokio::task_local! {
-    static LOCAL: Arc<u64>;
-}
-
-/// Tokio's task-local: one variable, bound for the time of a call; contexts cannot be copied.
-pub struct TaskLocal {
-    value: Arc<u64>,
-}
-
-impl TaskLocal {
-    /// The one variable.
-    pub fn new() -> Self {
-        Self { value: Arc::new(0) }
-    }
-}
-
-impl Default for TaskLocal {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Contender for TaskLocal {
-    fn name(&self) -> String {
-        "tokio task_local".to_owned()
-    }
-
-    fn run(&mut self, operation: Operation, repeats: u64) -> bool {
-        match operation {
-            Get => LOCAL.sync_scope(Arc::clone(&self.value), || {
-                for _ in 0..repeats {
-                    LOCAL.with(|value| black_box(**value));
-                }
-            }),
-            GetShared => LOCAL.sync_scope(Arc::clone(&self.value), || {
-                for _ in 0..repeats {
-                    drop(black_box(LOCAL.get()));
-                }
-            }),
-            SetReset => {
-                for _ in 0..repeats {
-                    LOCAL.sync_scope(Arc::clone(&self.value), || black_box(()));
-                }
-            }
-            _ => return false,
         }
         true
     }

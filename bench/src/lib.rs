@@ -3,9 +3,11 @@
 #[cfg(feature = "cpython")]
 pub mod capi;
 pub mod contexts;
+pub mod fresh;
 pub mod losses;
 pub mod maps;
 pub mod measure;
+pub mod mechanisms;
 pub mod memory;
 pub mod peers;
 pub mod plot;

@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use contextvars_optimized::{ContextVar, VarId};
 
+use crate::fresh::Fresh;
 use crate::peers::Map;
 
 /// The sizes of the full run, and of the quick one.
@@ -13,7 +14,7 @@ pub const SIZES: [usize; 18] = [1, 2, 4, 8, 12, 16, 17, 32, 64, 128, 200, 256, 3
 pub const QUICK_SIZES: [usize; 5] = [1, 8, 32, 1024, 16384];
 
 /// How many versions are kept in a chain.
-const KEPT: u64 = 64;
+pub const KEPT: u64 = 64;
 
 /// What is done with a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +168,7 @@ struct Fixture<M: Map> {
     absent: Vec<VarId>,
     order: Vec<u32>,
     values: Vec<M::Value>,
+    fresh: Fresh<M::Value>,
     map: M,
     separate: M,
     one_apart: M,
@@ -192,17 +194,17 @@ pub fn contender<M: Map>(keys: &Keys) -> Box<dyn Contender> {
     one_apart.insert(present[middle], M::Value::from(middle as u64));
     let (separate, unique) = (build(), RefCell::new(build()));
     let (absent, order) = (ids(&keys.absent), keys.order.clone());
-    Box::new(Fixture { present, absent, order, values, map, separate, one_apart, unique, cursor: Cell::new(0) })
+    let fresh = Fresh::new(M::Value::from);
+    Box::new(Fixture { present, absent, order, values, fresh, map, separate, one_apart, unique, cursor: Cell::new(0) })
 }
 
 impl<M: Map> Fixture<M> {
-    /// A random key and its value.
-    fn each(&self, repeats: u64, mut work: impl FnMut(VarId, &M::Value)) {
+    /// Random keys.
+    fn each(&self, repeats: u64, mut work: impl FnMut(VarId)) {
         let mut cursor = self.cursor.get();
         for _ in 0..repeats {
             cursor = if cursor + 1 >= self.order.len() { 0 } else { cursor + 1 };
-            let at = self.order[cursor] as usize;
-            work(self.present[at], &self.values[at]);
+            work(self.present[self.order[cursor] as usize]);
         }
         self.cursor.set(cursor);
     }
@@ -237,7 +239,7 @@ impl<M: Map> Contender for Fixture<M> {
                 }
                 self.cursor.set(cursor);
             }
-            GetHit => self.each(repeats, |key, _| {
+            GetHit => self.each(repeats, |key| {
                 black_box(map.get(key).map(|value| **value));
             }),
             GetMiss => self.each_absent(repeats, |key| {
@@ -255,27 +257,27 @@ impl<M: Map> Contender for Fixture<M> {
                     unique.remove(key);
                 });
             }
-            OverwriteShared => self.each(repeats, |key, value| {
+            OverwriteShared => self.each(repeats, |key| {
                 let mut clone = map.clone();
-                clone.insert(key, value.clone());
+                clone.insert(key, self.fresh.next().clone());
                 black_box(&clone);
             }),
             OverwriteUnique => {
                 let mut unique = self.unique.borrow_mut();
-                self.each(repeats, |key, value| unique.insert(key, value.clone()));
+                self.each(repeats, |key| unique.insert(key, self.fresh.next().clone()));
             }
             KeptVersions => {
                 for _ in 0..repeats {
                     let mut version = map.clone();
                     let mut kept = Vec::with_capacity(KEPT as usize);
-                    self.each(KEPT, |key, value| {
-                        version.insert(key, value.clone());
+                    self.each(KEPT, |key| {
+                        version.insert(key, self.fresh.next().clone());
                         kept.push(version.clone());
                     });
                     black_box(&kept);
                 }
             }
-            RemoveShared => self.each(repeats, |key, _| {
+            RemoveShared => self.each(repeats, |key| {
                 let mut clone = map.clone();
                 clone.remove(key);
                 black_box(&clone);
@@ -312,7 +314,7 @@ impl<M: Map> Contender for Fixture<M> {
             }
             CloneDrop => {
                 for _ in 0..repeats {
-                    black_box(&black_box(map).clone());
+                    drop(black_box(black_box(map).clone()));
                 }
             }
         }
