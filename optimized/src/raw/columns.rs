@@ -13,7 +13,7 @@ pub(super) struct Pair<T> {
 /// Bytes for so many tags. They are compared sixteen at a time, the last of them together with what
 /// stands in the first pair.
 pub(super) const fn tag_room(room: usize) -> usize {
-    room.next_multiple_of(8)
+    (room + 7) & !7
 }
 
 /// Where tags, pairs and places stand, each `room` many, after a head. A patch has no tags.
@@ -57,9 +57,11 @@ impl Columns {
             // SAFETY: of the width, half is within the room for tags, and the rest too or in the serial of
             // the first pair, which is written.
             let mut found = tags::positions(unsafe { &*self.tags().add(from).cast() }, serial as u8);
-            found &= (1 << (len - from).min(tags::WIDTH)) - 1;
             while found != 0 {
                 let at = from + found.trailing_zeros() as usize;
+                if at >= len {
+                    return None;
+                }
                 // SAFETY: the position is below `len`.
                 if unsafe { (*self.pairs::<T>().add(at)).serial } == serial {
                     return Some(at);

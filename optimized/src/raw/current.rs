@@ -28,10 +28,9 @@ pub(crate) struct Current<V, S: Sharing> {
     /// is remembered of it is right again when it is. Zero where there is no context, or one that was
     /// made as a base, which others may write.
     pub(super) stamp: Cell<u64>,
-    /// The next stamp that is given, and the first after those that may be: no two thread states have
-    /// the same.
+    /// The next stamp that is given, and the first of those that may be: no two thread states have the same.
     next_stamp: Cell<u64>,
-    end_of_stamps: Cell<u64>,
+    first_stamp: Cell<u64>,
     /// The number of the thread, which a thread state never leaves.
     thread: u64,
     /// What was found or bound last, by the serial of the variable and the stamp.
@@ -116,7 +115,7 @@ impl<V, S: Sharing> Current<V, S> {
             loans: Cell::new(std::ptr::null()),
             stamp: Cell::new(0),
             next_stamp: Cell::new(stamps),
-            end_of_stamps: Cell::new(stamps + STAMPS),
+            first_stamp: Cell::new(stamps),
             thread: S::thread(),
             further: Further::new(),
             found: UnsafeCell::new([const { Found { serial: 0, stamp: 0, value: MaybeUninit::uninit() } }; FOUND]),
@@ -233,7 +232,7 @@ impl<V, S: Sharing> Current<V, S> {
     fn restamp(&self, context: &Context<V, S>) {
         let stamp = context.cell.stamp.get();
         // One of the last that were taken here, so that no other thread state had it current since.
-        if stamp.wrapping_sub(self.end_of_stamps.get() - STAMPS) < STAMPS {
+        if stamp.wrapping_sub(self.first_stamp.get()) < STAMPS {
             context.cell.previous_access.read();
             self.stamp.set(stamp);
         } else {
@@ -257,9 +256,9 @@ impl<V, S: Sharing> Current<V, S> {
 
     #[inline]
     fn new_stamp(&self) -> u64 {
-        if self.next_stamp.get() == self.end_of_stamps.get() {
-            self.next_stamp.set(new_stamps());
-            self.end_of_stamps.set(self.next_stamp.get() + STAMPS);
+        if self.next_stamp.get() - self.first_stamp.get() == STAMPS {
+            self.first_stamp.set(new_stamps());
+            self.next_stamp.set(self.first_stamp.get());
         }
         let stamp = self.next_stamp.get();
         self.next_stamp.set(stamp + STRIDE);

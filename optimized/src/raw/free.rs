@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use super::node::{Kind, Node, Value};
+use super::node::{CHANGES, Kind, Node, Value};
 use super::pool;
 use crate::sharing::Sharing;
 
@@ -22,7 +22,9 @@ impl<V, S: Sharing> Node<V, S> {
                     std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, self.leaf_len()));
                 }
                 Kind::Patch => {
-                    let _block = FreedBlock(self.block(), Self::patch_size(self.patch_room()));
+                    // Either is a constant for the pool.
+                    let is_large = self.patch_room() == CHANGES;
+                    let _block = FreedBlock(self.block(), Self::patch_size(if is_large { CHANGES } else { CHANGES / 2 }));
                     let _base = Released((*self.patch()).base);
                     let pairs = self.patch_columns().pairs::<Option<Value<V, S>>>();
                     std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, (*self.patch()).len as usize));

@@ -57,11 +57,30 @@ pub(super) unsafe fn bind<V, S: Sharing>(root: Node<V, S>, key: VarId, value: Va
     // SAFETY: the contract; the leaf is the caller's own.
     unsafe {
         let Some((leaf, _)) = own_leaf_of(root, key) else { return Err(value) };
-        let (columns, len) = (leaf.leaf_columns(), leaf.leaf_len());
-        if let Some(at) = columns.find::<Value<V, S>>(len, key.serial()) {
+        let columns = leaf.leaf_columns();
+        if let Some(at) = columns.find::<Value<V, S>>(leaf.leaf_len(), key.serial()) {
             return Ok(Some(std::mem::replace(&mut (*columns.pairs::<Value<V, S>>().add(at)).value, value)));
         }
-        if len >= FULL.min(leaf.leaf_room()) {
+        insert(root, leaf, key, value)
+    }
+}
+
+/// Binds a variable that its leaf does not have; or answers the value, where the leaf has no room. Apart, since most
+/// writes replace.
+///
+/// # Safety
+///
+/// [`own_leaf_of`] has found that leaf.
+#[inline(never)]
+unsafe fn insert<V, S: Sharing>(
+    root: Node<V, S>,
+    leaf: Node<V, S>,
+    key: VarId,
+    value: Value<V, S>,
+) -> Result<Option<Value<V, S>>, Value<V, S>> {
+    // SAFETY: the contract.
+    unsafe {
+        if leaf.leaf_len() >= FULL.min(leaf.leaf_room()) {
             return Err(value);
         }
         write::insert_in_place(leaf, key, value);

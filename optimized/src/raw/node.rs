@@ -389,7 +389,7 @@ impl<V, S: Sharing> Node<V, S> {
         }
         // SAFETY: the contract. A sole owner needs no atomic operation: nobody can begin to count.
         unsafe {
-            if self.is_unique() || self.count().sub(1) == 1 {
+            if S::ATOMIC && self.is_unique() || self.count().sub(1) == 1 {
                 self.free();
             }
         }
@@ -484,6 +484,21 @@ impl<V, S: Sharing> Node<V, S> {
             let pairs = self.patch_columns().pairs::<Option<Value<V, S>>>();
             let changes = std::slice::from_raw_parts(pairs, (*self.patch()).len as usize);
             changes.iter().position(|pair| pair.serial == key.serial())
+        }
+    }
+
+    /// Whether a patch takes a change of a variable, which was found or not among its changes, and nothing has to be
+    /// moved: nobody else sees it, others share its base, and it has room or the variable is bound there.
+    ///
+    /// # Safety
+    ///
+    /// The node is a patch that lives and has the change that was found; its base is not empty.
+    #[inline]
+    pub(super) unsafe fn takes_changes(self, found: Option<usize>) -> bool {
+        // SAFETY: the contract.
+        unsafe {
+            let patch = &*self.patch();
+            self.is_unique() && !patch.base.is_unique() && found.map_or(patch.len < patch.room, |at| patch.removed >> at & 1 == 0)
         }
     }
 }
