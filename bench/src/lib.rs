@@ -1,5 +1,6 @@
 //! The contenders, what they are timed at, and how the figures are shown.
 
+pub mod aims;
 #[cfg(feature = "cpython")]
 pub mod capi;
 pub mod contexts;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::results::{OURS, OURS_CONFINED, Results};
-use crate::{losses, reasons};
+use crate::{aims, losses, reasons};
 
 fn number(value: f64) -> String {
     match value {
@@ -92,7 +92,7 @@ fn losses(results: &Results, section: &str) -> String {
     table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
-/// The tables of ratios, which end every run.
+/// The tables of ratios and of aims, which end every run.
 pub fn summary(results: &Results) -> String {
     let mut text = String::new();
     for section in ["context", "map"] {
@@ -101,6 +101,10 @@ pub fn summary(results: &Results) -> String {
                 let _ = writeln!(text, "\n{}", ratios(results, section, ours));
             }
         }
+    }
+    let aims = aims::table(results);
+    if aims.len() > 1 {
+        let _ = writeln!(text, "\n{}", table(&aims));
     }
     text
 }
@@ -118,6 +122,11 @@ pub fn markdown(results: &Results) -> String {
         let _ = writeln!(text, "- {name}: {version}");
     }
     text.push_str(include_str!("method.md"));
+    let _ = writeln!(
+        text,
+        "\n## Aims\n\nEach at the size where ours is furthest from it, or at the size that it names. How many times as long as\n`optimized` others take, if nothing else is said; `optimized` is compared with maps that count atomically, as\nit does, and the confined form with all.\n\n{}",
+        table(&aims::table(results))
+    );
     let parts = [
         ("context", "Contexts", "Nanoseconds an operation, by the number of variables that are bound."),
         ("map", "Maps", "Nanoseconds an operation, by the number of entries."),

@@ -188,13 +188,18 @@ impl<V, S: Sharing> Hamt<V, S> {
         Some(value)
     }
 
-    /// Unbinds a variable that is bound.
+    /// Unbinds a variable that is bound, whose value the caller counts.
     fn unbind(&mut self, key: VarId, gone: &mut Gone<V, S>) -> Option<Value<V, S>> {
         // SAFETY: INVARIANT 4, here and in what is called.
         unsafe {
             match self.root.kind() {
                 Kind::Empty => None,
                 Kind::Leaf | Kind::Branch if self.root.is_unique() => write::without(&mut self.root, 0, key),
+                Kind::Leaf if self.root.leaf_len() == 1 => {
+                    // If others gave the leaf up meanwhile, it goes here, but the value does not: the caller counts it.
+                    std::mem::replace(&mut self.root, Node::EMPTY).release();
+                    None
+                }
                 Kind::Leaf | Kind::Branch => {
                     self.root = Node::new_patch(self.root, CHANGES / 2);
                     push_change(self.root, key, None, true);

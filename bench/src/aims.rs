@@ -1,0 +1,294 @@
+//! What the bench is to show, and whether a run shows it.
+
+use crate::losses::is_confined;
+use crate::results::{BOUNDS, OURS, OURS_CONFINED, Results};
+
+/// Whom ours is compared with.
+#[derive(Clone, Copy, PartialEq)]
+enum Rival {
+    /// CPython, whose counts are not atomic.
+    CPython,
+    /// The best of the persistent maps; `optimized`, which counts atomically, is compared with those that do.
+    Persistent,
+    /// As `Persistent`, with the standard maps that are cloned as a whole.
+    AnyMap,
+    /// One of the persistent maps.
+    Imbl,
+}
+
+impl Rival {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CPython => "CPython",
+            Self::Persistent => "the best persistent map",
+            Self::AnyMap => "the best map",
+            Self::Imbl => "imbl",
+        }
+    }
+
+    fn includes(self, contender: &str, ours: &str) -> bool {
+        let counts_alike = ours == OURS_CONFINED || !is_confined(contender);
+        let is_ours = [OURS, OURS_CONFINED].contains(&contender);
+        let is_persistent = ["imbl", "im ", "rpds"].iter().any(|name| format!("{contender} ").starts_with(name));
+        match self {
+            Self::CPython => contender.starts_with("CPython"),
+            Self::Persistent => is_persistent && counts_alike,
+            Self::AnyMap => !is_ours && !contender.starts_with("CPython") && !BOUNDS.contains(&contender) && counts_alike,
+            Self::Imbl => contender == "imbl",
+        }
+    }
+}
+
+/// Sizes at which a factor is wanted.
+enum At {
+    /// These, each with its factor.
+    Sizes(&'static [(usize, f64)]),
+    /// All that were measured.
+    Every(f64),
+}
+
+/// How many times as long as ours the rivals should take for an operation on contexts.
+const CONTEXTS: [(&str, Rival, At); 11] = [
+    ("task spawn", Rival::CPython, At::Sizes(&[(2, 3.0), (8, 4.0), (32, 5.0)])),
+    ("task spawn", Rival::Persistent, At::Sizes(&[(2, 1.5), (8, 2.0), (32, 3.0)])),
+    ("get", Rival::CPython, At::Every(1.0)),
+    ("enter + get each + exit, a get", Rival::CPython, At::Every(3.0)),
+    ("get each, two threads in turn", Rival::CPython, At::Every(3.0)),
+    ("set", Rival::CPython, At::Every(3.0)),
+    ("set + reset", Rival::CPython, At::Every(3.0)),
+    ("copy + enter + set + exit", Rival::CPython, At::Every(1.0)),
+    ("copy + enter + set + exit", Rival::Persistent, At::Sizes(&[(8, 3.0), (32, 6.0), (1024, 10.0)])),
+    ("copy + drop", Rival::CPython, At::Every(1.0)),
+    ("iterate, an entry", Rival::Imbl, At::Every(3.0)),
+];
+
+/// What our memory should be at most, in bytes, from a size on.
+const MEMORY: [(&str, usize, f64); 4] = [
+    ("bytes an entry", 8, 24.0),
+    ("bytes of a changed copy", 0, 160.0),
+    ("bytes of a changed context", 0, 160.0),
+    ("bytes of an empty context", 0, 64.0),
+];
+
+/// How much slower than the best peer a cell may be.
+const WORST_CELL: f64 = 0.95;
+/// By how much ours should be ahead of every peer in the geometric mean of all cells.
+const MEAN: f64 = 2.0;
+/// How many times as much two threads should read as one.
+const TWO_READERS: f64 = 1.9;
+/// By how many atomic additions entering and exiting may take longer than in CPython, which counts plainly.
+const ADDITIONS: f64 = 2.0;
+
+/// What one form of ours reaches, and where: at the size where it is furthest from what is wanted.
+struct Reached {
+    value: f64,
+    at: String,
+}
+
+/// One aim.
+struct Aim {
+    subject: String,
+    wanted: f64,
+    /// Whether less is better.
+    at_most: bool,
+    /// What `optimized` and its confined form reach, where that was measured and is asked for.
+    reached: [Option<Reached>; 2],
+}
+
+/// How many times as long as ours the fastest rival takes.
+fn ratio(results: &Results, operation: &str, size: usize, ours: &str, rival: Rival) -> Option<f64> {
+    let section = if results.find("context", operation, size, ours).is_some() { "context" } else { "map" };
+    let mine = results.find(section, operation, size, ours)?;
+    let rivals = results.figures.iter().filter(|figure| {
+        figure.section == section && figure.operation == operation && figure.size == size && rival.includes(&figure.contender, ours)
+    });
+    rivals.map(|figure| figure.value / mine).min_by(f64::total_cmp)
+}
+
+/// The least of some values, with where it is.
+fn least(values: impl Iterator<Item = (f64, String)>) -> Option<Reached> {
+    values.min_by(|left, right| left.0.total_cmp(&right.0)).map(|(value, at)| Reached { value, at })
+}
+
+/// The greatest of some values, with where it is.
+fn greatest(values: impl Iterator<Item = (f64, String)>) -> Option<Reached> {
+    values.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(value, at)| Reached { value, at })
+}
+
+fn speed(results: &Results) -> Vec<Aim> {
+    let mut aims = Vec::new();
+    for (operation, rival, at) in &CONTEXTS {
+        let mut add = |sizes: Vec<usize>, wanted: f64| {
+            let reached = [OURS, OURS_CONFINED].map(|ours| {
+                least(sizes.iter().filter_map(|&size| Some((ratio(results, operation, size, ours, *rival)?, size.to_string()))))
+            });
+            aims.push(Aim { subject: format!("{operation}: times {}", rival.name()), wanted, at_most: false, reached });
+        };
+        match at {
+            At::Sizes(wanted) => wanted.iter().for_each(|&(size, wanted)| add(vec![size], wanted)),
+            At::Every(wanted) => {
+                let sizes = ["context", "map"].iter().flat_map(|section| results.distinct(section, |figure| figure.size));
+                add(sizes.collect(), *wanted);
+            }
+        }
+    }
+    let entering = |ours: &str| {
+        let sizes = results.distinct("context", |figure| figure.size).into_iter();
+        greatest(sizes.filter_map(|size| {
+            let mine = results.find("context", "enter + exit", size, ours)?;
+            let theirs = ratio(results, "enter + exit", size, ours, Rival::CPython)? * mine;
+            Some(((mine - theirs) / results.environment.atomic_addition, size.to_string()))
+        }))
+    };
+    let subject = "enter + exit: longer than CPython, in atomic additions".to_owned();
+    aims.push(Aim { subject: subject.clone(), wanted: ADDITIONS, at_most: true, reached: [entering(OURS), None] });
+    aims.push(Aim { subject, wanted: 0.0, at_most: true, reached: [None, entering(OURS_CONFINED)] });
+    aims
+}
+
+fn maps(results: &Results) -> Vec<Aim> {
+    let operations = results.distinct("map", |figure| figure.operation.clone());
+    let sizes = results.distinct("map", |figure| figure.size);
+    let cells = |ours: &'static str, rival: Rival| {
+        let all = operations.iter().flat_map(|operation| sizes.iter().map(move |&size| (operation, size)));
+        least(all.filter_map(|(operation, size)| Some((ratio(results, operation, size, ours, rival)?, format!("{operation}, {size}")))))
+    };
+    let means = [OURS, OURS_CONFINED].map(|ours| {
+        let peers = results.distinct("map", |figure| figure.contender.clone()).into_iter();
+        least(peers.filter(|peer| Rival::AnyMap.includes(peer, ours)).map(|peer| {
+            let ratios: Vec<_> = operations
+                .iter()
+                .flat_map(|operation| sizes.iter().map(move |&size| (operation, size)))
+                .filter_map(|(operation, size)| {
+                    Some(results.find("map", operation, size, &peer)? / results.find("map", operation, size, ours)?)
+                })
+                .collect();
+            let mean = ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64;
+            (mean.exp(), peer)
+        }))
+    });
+    let best = [OURS, OURS_CONFINED].map(|ours| cells(ours, Rival::AnyMap));
+    vec![
+        Aim { subject: "all maps, geometric mean: times the closest peer".to_owned(), wanted: MEAN, at_most: false, reached: means },
+        Aim { subject: "all maps, worst cell: times the best map".to_owned(), wanted: WORST_CELL, at_most: false, reached: best },
+        Aim {
+            subject: "all maps, worst cell: times CPython's HAMT".to_owned(),
+            wanted: 1.0,
+            at_most: false,
+            reached: [None, cells(OURS_CONFINED, Rival::CPython)],
+        },
+    ]
+}
+
+fn memory(results: &Results) -> Vec<Aim> {
+    let aim = |&(operation, from, wanted): &(&str, usize, f64)| {
+        let sizes = results.distinct("memory", |figure| figure.size).into_iter().filter(|&size| size >= from);
+        let reached = greatest(sizes.filter_map(|size| Some((results.find("memory", operation, size, OURS)?, size.to_string()))));
+        Aim { subject: operation.to_owned(), wanted, at_most: true, reached: [reached, None] }
+    };
+    MEMORY.iter().map(aim).collect()
+}
+
+fn threads(results: &Results) -> Vec<Aim> {
+    let divided = |operation: &str, (one, one_size): (&str, usize), (other, other_size): (&str, usize)| {
+        let value = results.find("threads", operation, one_size, one)? / results.find("threads", operation, other_size, other)?;
+        Some(Reached { value, at: one_size.to_string() })
+    };
+    let read = divided("read a copy of one context", (OURS, 2), (OURS, 1));
+    let copy = divided("copy one context", (OURS, 2), ("imbl", 2));
+    vec![
+        Aim {
+            subject: "read a copy of one context: two threads, times one".to_owned(),
+            wanted: TWO_READERS,
+            at_most: false,
+            reached: [read, None],
+        },
+        Aim { subject: "copy one context: two threads, times imbl".to_owned(), wanted: 1.0, at_most: false, reached: [copy, None] },
+    ]
+}
+
+/// The table of the aims that a run measures.
+pub fn table(results: &Results) -> Vec<Vec<String>> {
+    let mut rows = vec![["aim", "wanted", OURS, "at", OURS_CONFINED, "at"].map(str::to_owned).to_vec()];
+    for aim in [speed(results), maps(results), memory(results), threads(results)].into_iter().flatten() {
+        if aim.reached.iter().all(Option::is_none) {
+            continue;
+        }
+        let mut row = vec![aim.subject, format!("{} {}", if aim.at_most { "≤" } else { "≥" }, aim.wanted)];
+        for reached in aim.reached {
+            let Some(Reached { value, at }) = reached else {
+                row.extend([String::new(), String::new()]);
+                continue;
+            };
+            let is_short = if aim.at_most { value > aim.wanted } else { value < aim.wanted };
+            row.extend([format!("{}{value:.2}", if is_short { "short: " } else { "" }), at]);
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Environment, Figure};
+
+    fn results(figures: &[(&str, &str, usize, &str, f64)]) -> Results {
+        let environment =
+            Environment { processor: String::new(), processors: 1, atomic_addition: 2.0, versions: Vec::new(), flags: String::new() };
+        let figure = |&(section, operation, size, contender, value): &(&str, &str, usize, &str, f64)| Figure {
+            section: section.to_owned(),
+            operation: operation.to_owned(),
+            size,
+            contender: contender.to_owned(),
+            value,
+        };
+        Results { environment, figures: figures.iter().map(figure).collect() }
+    }
+
+    fn row(results: &Results, subject: &str) -> Vec<String> {
+        table(results).into_iter().find(|row| row[0] == subject).unwrap_or_default()[1..].to_vec()
+    }
+
+    #[test]
+    fn the_size_that_is_furthest_from_the_aim_counts() {
+        let results = results(&[
+            ("context", "set", 2, OURS, 10.0),
+            ("context", "set", 2, "CPython 3.11.7 (C API)", 50.0),
+            ("context", "set", 8, OURS, 10.0),
+            ("context", "set", 8, "CPython 3.11.7 (C API)", 29.0),
+        ]);
+        assert_eq!(row(&results, "set: times CPython"), ["≥ 3", "short: 2.90", "8", "", ""]);
+    }
+
+    #[test]
+    fn who_counts_atomically_is_compared_with_those_that_do() {
+        let results = results(&[
+            ("context", "task spawn", 8, OURS, 100.0),
+            ("context", "task spawn", 8, OURS_CONFINED, 50.0),
+            ("context", "task spawn", 8, "rpds rc", 90.0),
+            ("context", "task spawn", 8, "im", 210.0),
+            ("context", "task spawn", 8, "std hashmap on write", 10.0),
+        ]);
+        assert_eq!(row(&results, "task spawn: times the best persistent map"), ["≥ 2", "2.10", "8", "short: 1.80", "8"]);
+    }
+
+    #[test]
+    fn entering_may_take_two_atomic_additions_more() {
+        let results = results(&[
+            ("context", "enter + exit", 2, OURS, 8.0),
+            ("context", "enter + exit", 2, OURS_CONFINED, 4.5),
+            ("context", "enter + exit", 2, "CPython 3.11.7 (C API)", 5.0),
+            ("context", "enter + exit", 8, OURS, 9.5),
+            ("context", "enter + exit", 8, "CPython 3.11.7 (C API)", 5.0),
+        ]);
+        let rows: Vec<_> = table(&results).into_iter().filter(|row| row[0].starts_with("enter + exit")).collect();
+        assert_eq!(rows[0][1..], ["≤ 2", "short: 2.25", "8", "", ""]);
+        assert_eq!(rows[1][1..], ["≤ 0", "", "", "-0.25", "2"]);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_no_aim() {
+        assert_eq!(table(&results(&[])).len(), 1);
+    }
+}
