@@ -68,7 +68,7 @@ impl Sharing for Explored {
     fn wait(_turns: u32) {
         loom::thread::yield_now();
     }
-    fn back_off() {
+    fn back_off(_turns: u32) {
         loom::thread::yield_now();
     }
     fn value<V>(value: V) -> Value<V> {

@@ -152,9 +152,9 @@ pub trait Sharing: sealed::Sealed + Sized + 'static {
     /// Lets others run, after so many turns of waiting for one of them.
     #[doc(hidden)]
     fn wait(turns: u32);
-    /// Leaves a word alone that another thread has just changed, for as long as that one changes it some more times.
+    /// Leaves a word alone that another thread has just changed, for so many turns.
     #[doc(hidden)]
-    fn back_off();
+    fn back_off(turns: u32);
     /// A value of its own.
     fn value<V>(value: V) -> Self::Value<V>;
     /// Whether both are one value, not merely equal.
@@ -192,12 +192,8 @@ impl Sharing for Shared {
         const TURNS: u32 = 64;
         if turns < TURNS { std::hint::spin_loop() } else { std::thread::yield_now() }
     }
-    #[cold]
-    fn back_off() {
-        /// Half a microsecond: a word goes from one core to another and back in a fifth of it. Twice or half as many
-        /// do as well, and with none two threads copy a context at a quarter of the rate.
-        const TURNS: u32 = 32;
-        (0..TURNS).for_each(|_| std::hint::spin_loop());
+    fn back_off(turns: u32) {
+        (0..turns).for_each(|_| std::hint::spin_loop());
     }
     fn value<V>(value: V) -> Arc<V> {
         Arc::new(value)
@@ -217,7 +213,7 @@ impl Sharing for Confined {
         1
     }
     fn wait(_turns: u32) {}
-    fn back_off() {}
+    fn back_off(_turns: u32) {}
     fn value<V>(value: V) -> Rc<V> {
         Rc::new(value)
     }
