@@ -140,8 +140,9 @@ impl<V, S: Sharing> Clone for ContextVar<V, S> {
 }
 
 impl<V, S: Sharing> PartialEq for ContextVar<V, S> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.id() == other.id()
+        self.inner.ptr_eq(&other.inner)
     }
 }
 

@@ -12,28 +12,41 @@ impl<V, S: Sharing> Node<V, S> {
     /// Nobody holds a count of the node any more.
     #[inline(never)]
     pub(super) unsafe fn free(self) {
+        // SAFETY: the contract. Every task has a patch that goes.
+        unsafe { if self.kind() == Kind::Patch { self.free_patch() } else { self.free_below() } }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::free`]; the node is a patch.
+    #[inline]
+    unsafe fn free_patch(self) {
+        // SAFETY: the contract; block and base are given back even if a value panics.
+        unsafe {
+            // Either is a constant for the pool.
+            let is_large = self.patch_room() == CHANGES;
+            let _block = FreedBlock(self.block(), Self::patch_size(if is_large { CHANGES } else { CHANGES / 2 }));
+            let _base = Released((*self.patch()).base);
+            let pairs = self.patch_columns().pairs::<Option<Value<V, S>>>();
+            std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, (*self.patch()).len as usize));
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::free`]; the node is no patch.
+    #[inline(never)]
+    unsafe fn free_below(self) {
         // SAFETY: the contract; the blocks are given back even if a value panics.
         unsafe {
-            match self.kind() {
-                Kind::Empty => {}
-                Kind::Leaf => {
-                    let _block = FreedBlock(self.block(), Self::leaf_size(self.leaf_room()));
-                    let pairs = self.leaf_columns().pairs::<Value<V, S>>();
-                    std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, self.leaf_len()));
-                }
-                Kind::Patch => {
-                    // Either is a constant for the pool.
-                    let is_large = self.patch_room() == CHANGES;
-                    let _block = FreedBlock(self.block(), Self::patch_size(if is_large { CHANGES } else { CHANGES / 2 }));
-                    let _base = Released((*self.patch()).base);
-                    let pairs = self.patch_columns().pairs::<Option<Value<V, S>>>();
-                    std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, (*self.patch()).len as usize));
-                }
-                Kind::Branch => {
-                    let _block = FreedBlock(self.block(), Self::branch_size(self.branch_bits()));
-                    let mut rest = ReleasedSlots { slots: self.slots(), next: 0, many: 1 << self.branch_bits() };
-                    rest.run();
-                }
+            if self.kind() == Kind::Branch {
+                let _block = FreedBlock(self.block(), Self::branch_size(self.branch_bits()));
+                let mut rest = ReleasedSlots { slots: self.slots(), next: 0, many: 1 << self.branch_bits() };
+                rest.run();
+            } else if self.kind() == Kind::Leaf {
+                let _block = FreedBlock(self.block(), Self::leaf_size(self.leaf_room()));
+                let pairs = self.leaf_columns().pairs::<Value<V, S>>();
+                std::ptr::drop_in_place(std::ptr::slice_from_raw_parts_mut(pairs, self.leaf_len()));
             }
         }
     }

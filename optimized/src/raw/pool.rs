@@ -68,9 +68,10 @@ pub(super) fn allocate(size: usize) -> NonNull<u8> {
     allocate_anew(size)
 }
 
+/// Does not unwind, so that callers keep nothing at hand that would have to be dropped then.
 #[cold]
 #[inline(never)]
-fn allocate_anew(size: usize) -> NonNull<u8> {
+extern "C" fn allocate_anew(size: usize) -> NonNull<u8> {
     let layout = layout(size);
     // SAFETY: the size is not zero.
     let block = unsafe { std::alloc::alloc(layout) };
