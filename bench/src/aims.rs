@@ -1,7 +1,7 @@
 //! What the bench is to show, and whether a run shows it.
 
 use crate::losses::is_confined;
-use crate::results::{BOUNDS, OURS, OURS_CONFINED, Results};
+use crate::results::{BOUNDS, OURS, OURS_CONFINED, Results, geometric_mean};
 use crate::threads::{MACHINE, SHARE_NOTHING};
 
 /// Whom ours is compared with.
@@ -30,7 +30,7 @@ impl Rival {
     fn includes(self, contender: &str, ours: &str) -> bool {
         let counts_alike = ours == OURS_CONFINED || !is_confined(contender);
         let is_ours = [OURS, OURS_CONFINED].contains(&contender);
-        let is_persistent = ["imbl", "im ", "rpds"].iter().any(|name| format!("{contender} ").starts_with(name));
+        let is_persistent = contender == "im" || contender.starts_with("imbl") || contender.starts_with("rpds");
         match self {
             Self::CPython => contender.starts_with("CPython"),
             Self::Persistent => is_persistent && counts_alike,
@@ -97,14 +97,19 @@ struct Aim {
     reached: [Option<Reached>; 2],
 }
 
-/// How many times as long as ours the fastest rival takes.
-fn ratio(results: &Results, operation: &str, size: usize, ours: &str, rival: Rival) -> Option<f64> {
+/// How long ours takes, and how long the fastest rival.
+fn times(results: &Results, operation: &str, size: usize, ours: &str, rival: Rival) -> Option<(f64, f64)> {
     let section = if results.find("context", operation, size, ours).is_some() { "context" } else { "map" };
     let mine = results.find(section, operation, size, ours)?;
     let rivals = results.figures.iter().filter(|figure| {
         figure.section == section && figure.operation == operation && figure.size == size && rival.includes(&figure.contender, ours)
     });
-    rivals.map(|figure| figure.value / mine).min_by(f64::total_cmp)
+    rivals.map(|figure| figure.value).min_by(f64::total_cmp).map(|fastest| (mine, fastest))
+}
+
+/// How many times as long as ours the fastest rival takes.
+fn ratio(results: &Results, operation: &str, size: usize, ours: &str, rival: Rival) -> Option<f64> {
+    times(results, operation, size, ours, rival).map(|(mine, fastest)| fastest / mine)
 }
 
 /// The least of some values, with where it is.
@@ -137,8 +142,7 @@ fn speed(results: &Results) -> Vec<Aim> {
     let entering = |ours: &str| {
         let sizes = results.distinct("context", |figure| figure.size).into_iter();
         greatest(sizes.filter_map(|size| {
-            let mine = results.find("context", "enter + exit", size, ours)?;
-            let theirs = ratio(results, "enter + exit", size, ours, Rival::CPython)? * mine;
+            let (mine, theirs) = times(results, "enter + exit", size, ours, Rival::CPython)?;
             Some(((mine - theirs) / results.environment.atomic_addition, size.to_string()))
         }))
     };
@@ -151,10 +155,11 @@ fn speed(results: &Results) -> Vec<Aim> {
 fn maps(results: &Results) -> Vec<Aim> {
     let operations = results.distinct("map", |figure| figure.operation.clone());
     let sizes = results.distinct("map", |figure| figure.size);
+    let all: Vec<_> = operations.iter().flat_map(|operation| sizes.iter().map(move |&size| (operation, size))).collect();
     let cells = |ours: &'static str, rival: Rival| {
-        let all = operations.iter().flat_map(|operation| sizes.iter().map(move |&size| (operation, size)));
-        all.filter_map(|(operation, size)| Some((ratio(results, operation, size, ours, rival)?, format!("{operation}, {size}"))))
-            .collect::<Vec<_>>()
+        let cell =
+            |&(operation, size): &(&String, usize)| Some((ratio(results, operation, size, ours, rival)?, format!("{operation}, {size}")));
+        all.iter().filter_map(cell).collect::<Vec<_>>()
     };
     let part = |cells: &[(f64, String)]| {
         let good = cells.iter().filter(|(ratio, _)| *ratio >= CELL).count();
@@ -162,16 +167,10 @@ fn maps(results: &Results) -> Vec<Aim> {
     };
     let means = [OURS, OURS_CONFINED].map(|ours| {
         let peers = results.distinct("map", |figure| figure.contender.clone()).into_iter();
-        least(peers.filter(|peer| Rival::AnyMap.includes(peer, ours)).map(|peer| {
-            let ratios: Vec<_> = operations
-                .iter()
-                .flat_map(|operation| sizes.iter().map(move |&size| (operation, size)))
-                .filter_map(|(operation, size)| {
-                    Some(results.find("map", operation, size, &peer)? / results.find("map", operation, size, ours)?)
-                })
-                .collect();
-            let mean = ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64;
-            (mean.exp(), peer)
+        least(peers.filter(|peer| Rival::AnyMap.includes(peer, ours)).filter_map(|peer| {
+            let ratio = |&(operation, size): &(&String, usize)| results.ratio("map", operation, size, [&peer, ours]);
+            let ratios: Vec<_> = all.iter().filter_map(ratio).collect();
+            Some((geometric_mean(&ratios)?, peer))
         }))
     });
     let aim = |subject: &str, wanted, reached| Aim { subject: subject.to_owned(), wanted, at_most: false, reached };

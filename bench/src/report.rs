@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::results::{OURS, OURS_CONFINED, Results};
+use crate::results::{OURS, OURS_CONFINED, Results, geometric_mean};
 use crate::{aims, losses, reasons};
 
 fn number(value: f64) -> String {
@@ -58,23 +58,19 @@ pub fn ratios(results: &Results, section: &str, ours: &str) -> String {
     let contenders = results.distinct(section, |figure| figure.contender.clone());
     let sizes = results.distinct(section, |figure| figure.size);
     let operations = results.distinct(section, |figure| figure.operation.clone());
-    let mean =
-        |ratios: &[f64]| (!ratios.is_empty()).then(|| (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp());
-    let show = |mean: Option<f64>| mean.map_or_else(String::new, |mean| format!("{mean:.2}"));
+    let show = |ratios: &[f64]| geometric_mean(ratios).map_or_else(String::new, |mean| format!("{mean:.2}"));
     let mut all = vec![Vec::new(); contenders.len()];
     let mut rows = vec![std::iter::once(format!("times `{ours}`")).chain(contenders.iter().cloned()).collect::<Vec<_>>()];
     for operation in operations {
         let mut row = vec![operation.clone()];
         for (contender, all) in contenders.iter().zip(&mut all) {
-            let ratio =
-                |&size: &usize| Some(results.find(section, &operation, size, contender)? / results.find(section, &operation, size, ours)?);
-            let found: Vec<_> = sizes.iter().filter_map(ratio).collect();
-            row.push(show(mean(&found)));
+            let found: Vec<_> = sizes.iter().filter_map(|&size| results.ratio(section, &operation, size, [contender, ours])).collect();
+            row.push(show(&found));
             all.extend(found);
         }
         rows.push(row);
     }
-    rows.push(std::iter::once("geometric mean".to_owned()).chain(all.iter().map(|ratios| show(mean(ratios)))).collect());
+    rows.push(std::iter::once("geometric mean".to_owned()).chain(all.iter().map(|ratios| show(ratios))).collect());
     table(&rows)
 }
 

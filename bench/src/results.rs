@@ -69,4 +69,14 @@ impl Results {
         });
         found.map(|figure| figure.value)
     }
+
+    /// How many times as long as one contender another one takes, if both were timed.
+    pub fn ratio(&self, section: &str, operation: &str, size: usize, [theirs, ours]: [&str; 2]) -> Option<f64> {
+        Some(self.find(section, operation, size, theirs)? / self.find(section, operation, size, ours)?)
+    }
+}
+
+/// The geometric mean of some ratios; none have none.
+pub fn geometric_mean(ratios: &[f64]) -> Option<f64> {
+    (!ratios.is_empty()).then(|| (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp())
 }

@@ -18,7 +18,7 @@ const TRIES: usize = 10;
 /// Between two looks at the clock.
 const BATCH: usize = 4096;
 const SIZE: usize = 32;
-/// What threads do that have nothing to do with each other, and whose figure it is.
+/// What threads do that have nothing to do with each other.
 pub const SHARE_NOTHING: &str = "count, sharing nothing";
 /// Who does that.
 pub const MACHINE: &str = "the machine";
